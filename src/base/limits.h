@@ -1,0 +1,72 @@
+/* Every limit of the program, in one place. Each has a test. Sizes are bytes, times milliseconds. */
+#ifndef BASE_LIMITS_H
+#define BASE_LIMITS_H
+
+#define LIMIT_KIB (1024)
+#define LIMIT_MIB (1024 * 1024)
+
+/* HTTP. */
+#define LIMIT_BODY (32 * LIMIT_MIB)          /* one request body */
+#define LIMIT_BODIES (512 * LIMIT_MIB)       /* all request bodies held at once */
+#define LIMIT_HEADER_BYTES (32 * LIMIT_KIB)  /* request line and headers of one request */
+#define LIMIT_CONNECTIONS 1024
+#define LIMIT_REQUEST_QUEUE 512              /* requests read and waiting for a worker */
+#define LIMIT_HEADER_MS 10000                /* from the first byte to the end of the headers */
+#define LIMIT_BODY_MS 60000                  /* from the end of the headers to the end of the body */
+#define LIMIT_IDLE_MS 60000                  /* a kept-alive connection without a request */
+#define LIMIT_REQUEST_MS 60000               /* from the end of the body to the reply */
+#define LIMIT_PARAMETERS 64                  /* query or form fields of one request */
+#define LIMIT_FORM_PARTS 64
+#define LIMIT_HEADERS 128                    /* header lines of one request */
+#define LIMIT_HTTP_REPLY (256 * LIMIT_MIB)   /* body of one reply */
+
+/* JSON. */
+#define LIMIT_JSON_DEPTH 32
+#define LIMIT_JSON_VALUES (256 * 1024)       /* values in one text */
+#define LIMIT_JSON_CONTAINERS (32 * 1024)    /* objects and arrays among them: an empty one costs up to 1 KiB in memory */
+
+/* Records; API.md section 1. */
+#define LIMIT_COLLECTION_NAME 255
+#define LIMIT_TAGS 10
+#define LIMIT_TAG_BYTES 240
+#define LIMIT_BRIEF_BYTES (64 * LIMIT_KIB)
+#define LIMIT_WINDOW 16384                   /* limit + offset of a search */
+#define LIMIT_DIMENSION 32768                /* components of a vector, as in Milvus */
+#define LIMIT_COLLECTIONS 4096
+
+/* Pictures. */
+#define LIMIT_PIXELS (50 * 1000 * 1000)      /* width × height of a picture, before any pixel is decoded */
+#define LIMIT_PICTURE_SIDE 32768             /* longest side of a picture, in pixels */
+#define LIMIT_MODEL_SIDE 2048                /* longest side of a model's input, in pixels */
+#define LIMIT_THUMBNAIL_SIDE 1024
+#define LIMIT_MANIFEST_BYTES (64 * LIMIT_KIB) /* model.json */
+#define LIMIT_EMBED_QUEUE 1024               /* decoded pictures waiting for the engine */
+
+/* Download of `url`. */
+#define LIMIT_FETCH_BYTES (32 * LIMIT_MIB)
+#define LIMIT_FETCH_MS 10000                 /* name look-up, redirects and transfer together */
+#define LIMIT_FETCH_REDIRECTS 5
+#define LIMIT_FETCH_PARALLEL 16
+#define LIMIT_URL_BYTES 8192
+#define LIMIT_FETCH_HEADER_BYTES (64 * LIMIT_KIB) /* all headers of one reply */
+#define LIMIT_FETCH_LOOKUPS 64               /* name look-ups given up on that may still be running */
+#define LIMIT_FETCH_ALLOW 256                /* `--fetch-allow` entries */
+
+/* Command line. */
+#define LIMIT_SERVER_REPLY (64 * LIMIT_MIB)  /* one reply of a server */
+#define LIMIT_IMPORT_JOBS 256                /* pictures under way at once */
+#define LIMIT_IMPORT_LINE (4 * LIMIT_MIB)    /* one record of a CSV or JSON-lines file */
+#define LIMIT_IMPORT_COLUMNS 1024            /* of a CSV file */
+#define LIMIT_IMPORT_DEPTH 64                /* folders in folders */
+
+/* Store. */
+#define LIMIT_WRITES 16384                   /* records of one store_write() */
+#define LIMIT_COMMIT_WRITES 1024             /* records of several callers that share one commit */
+#define LIMIT_TAGS_TEXT (16 * LIMIT_KIB)     /* tags as JSON text: escapes make it longer */
+#define LIMIT_BRIEF_TEXT (6 * LIMIT_BRIEF_BYTES)
+#define LIMIT_THUMBNAIL_BYTES LIMIT_MIB
+#define LIMIT_RECORDS (1 << 28)              /* of one collection */
+#define LIMIT_OPEN_COLLECTIONS 32            /* with files open; each takes up to 13 file descriptors */
+#define LIMIT_STORE_READERS 4                /* reading connections of one collection */
+
+#endif
