@@ -1,0 +1,554 @@
+#include "json/json.h"
+
+#include "base/limits.h"
+#include "base/parse.h"
+
+#include <inttypes.h>
+#include <math.h>
+
+/*
+ * Two passes. scan_text() reads the text once, without memory of its own, and refuses everything that RFC 8259 does
+ * not allow, and what it allows but we do not; it knows the byte at fault. json-c then only ever builds the tree of
+ * a text that is known to be good, which keeps its leniency (comments, single quotes, NaN, clamped integers, keys
+ * cut at NUL) out of the program. Duplicate keys are found by counting: json-c keeps one member of two equal ones,
+ * so a tree with fewer members than the text had one.
+ *
+ * What RFC 8259 leaves open is decided so: one byte order mark in front is skipped; half of a surrogate pair
+ * ("\ud800") is refused, because it has no UTF-8 and replacing it would keep something else than was sent; NUL
+ * characters are refused, because SQLite and C strings end there; the number of values and containers is limited,
+ * because 32 MiB of "[],[],…" would become gigabytes of tree.
+ *
+ * The scan passes over long plain strings eight bytes at a time: a picture in base64 is one string of megabytes.
+ */
+
+enum expect {
+    EXPECT_VALUE,
+    EXPECT_VALUE_OR_END, /* after '[' */
+    EXPECT_KEY,          /* after ',' in an object */
+    EXPECT_KEY_OR_END,   /* after '{' */
+    EXPECT_SEPARATOR,    /* after a value */
+};
+
+struct scan {
+    const unsigned char *text;
+    size_t len, pos;
+    size_t members, values, containers;
+    unsigned depth;
+    bool is_object[LIMIT_JSON_DEPTH];
+    struct err *err;
+};
+
+static enum result scan_fail(struct scan *s, const char *what)
+{
+    if (s->pos >= s->len)
+        return err_set(s->err, ERR_INVALID, "the JSON text ends too early, after byte %zu: %s", s->len, what);
+    return err_set(s->err, ERR_INVALID, "the JSON text is wrong at byte %zu: %s", s->pos + 1, what);
+}
+
+static bool is_digit(int c)
+{
+    return c >= '0' && c <= '9';
+}
+
+/* The byte at the position, or -1 at the end. */
+static int peek(const struct scan *s)
+{
+    return s->pos < s->len ? s->text[s->pos] : -1;
+}
+
+/* Four hexadecimal digits, or -1. */
+static int32_t scan_hex4(struct scan *s)
+{
+    int32_t v = 0;
+    for (int i = 0; i < 4; i++, s->pos++) {
+        int c = peek(s);
+        if (is_digit(c))
+            v = v << 4 | (c - '0');
+        else if ((c | 0x20) >= 'a' && (c | 0x20) <= 'f')
+            v = v << 4 | ((c | 0x20) - 'a' + 10);
+        else
+            return -1;
+    }
+    return v;
+}
+
+/* After "\u". */
+static enum result scan_unicode_escape(struct scan *s)
+{
+    int32_t c = scan_hex4(s);
+    if (c < 0)
+        return scan_fail(s, "\\u needs four hexadecimal digits");
+    if (c == 0)
+        return scan_fail(s, "a string holds the character NUL (\\u0000), which is not accepted");
+    if (c >= 0xdc00 && c <= 0xdfff)
+        return scan_fail(s, "the second half of a surrogate pair stands alone");
+    if (c >= 0xd800 && c <= 0xdbff) {
+        if (s->len - s->pos < 2 || s->text[s->pos] != '\\' || s->text[s->pos + 1] != 'u')
+            return scan_fail(s, "the first half of a surrogate pair stands alone");
+        s->pos += 2;
+        c = scan_hex4(s);
+        if (c < 0xdc00 || c > 0xdfff)
+            return scan_fail(s, "the first half of a surrogate pair stands alone");
+    }
+    return ERR_OK;
+}
+
+/* Whether none of eight bytes is a control character, a quote, a backslash or beyond ASCII. */
+static bool all_plain(const unsigned char *p)
+{
+    const uint64_t ones = 0x0101010101010101u, high = 0x8080808080808080u;
+    uint64_t w;
+    memcpy(&w, p, sizeof w);
+    uint64_t quote = w ^ (ones * '"'), backslash = w ^ (ones * '\\');
+    /* (x - n) & ~x has a byte's high bit set where that byte is below n, and maybe in bytes above such a one; all
+       we need is whether there is any. */
+    uint64_t odd = w | ((w - ones * 0x20) & ~w) | ((quote - ones) & ~quote) | ((backslash - ones) & ~backslash);
+    return (odd & high) == 0;
+}
+
+/* From the opening quote to behind the closing one. */
+static enum result scan_string(struct scan *s)
+{
+    s->pos++;
+    for (;;) {
+        while (s->len - s->pos >= 8 && all_plain(s->text + s->pos))
+            s->pos += 8;
+        int c = peek(s);
+        if (c == '"') {
+            s->pos++;
+            return ERR_OK;
+        }
+        if (c < 0)
+            return scan_fail(s, "a string is not closed");
+        if (c < 0x20)
+            return scan_fail(s, "a control character in a string must be written as \\u and four digits");
+        if (c == '\\') {
+            s->pos++;
+            c = peek(s);
+            if (c < 0 || c == 0 || !strchr("\"\\/bfnrtu", c))
+                return scan_fail(s, "an unknown escape in a string");
+            s->pos++;
+            enum result r = c == 'u' ? scan_unicode_escape(s) : ERR_OK;
+            if (r)
+                return r;
+        } else if (c >= 0x80) {
+            /* A sequence of UTF-8 consists of such bytes only, so a run of them is checked as a whole. */
+            size_t end = s->pos;
+            while (end < s->len && s->text[end] >= 0x80)
+                end++;
+            if (!parse_is_utf8((const char *)s->text + s->pos, end - s->pos))
+                return scan_fail(s, "a string is not UTF-8");
+            s->pos = end;
+        } else {
+            s->pos++;
+        }
+    }
+}
+
+static enum result scan_digits(struct scan *s)
+{
+    if (!is_digit(peek(s)))
+        return scan_fail(s, "a number lacks a digit");
+    while (is_digit(peek(s)))
+        s->pos++;
+    return ERR_OK;
+}
+
+static enum result scan_number(struct scan *s)
+{
+    size_t start = s->pos;
+    bool integer = true, negative = peek(s) == '-';
+    s->pos += negative;
+    if (peek(s) == '0' && s->pos + 1 < s->len && is_digit(s->text[s->pos + 1]))
+        return scan_fail(s, "a number starts with a zero");
+    enum result r = scan_digits(s);
+    if (!r && peek(s) == '.') {
+        integer = false;
+        s->pos++;
+        r = scan_digits(s);
+    }
+    if (!r && (peek(s) == 'e' || peek(s) == 'E')) {
+        integer = false;
+        s->pos++;
+        s->pos += peek(s) == '+' || peek(s) == '-';
+        r = scan_digits(s);
+    }
+    if (r || !integer)
+        return r;
+    const char *digits = (const char *)s->text + start;
+    int64_t i;
+    uint64_t u;
+    bool fits = negative ? parse_i64(digits, s->pos - start, &i) : parse_u64(digits, s->pos - start, UINT64_MAX, &u);
+    if (!fits) {
+        s->pos = start;
+        return scan_fail(s, "an integer is outside of -2^63 to 2^64-1");
+    }
+    return ERR_OK;
+}
+
+static enum result scan_word(struct scan *s, const char *word)
+{
+    size_t n = strlen(word);
+    if (s->len - s->pos < n || memcmp(s->text + s->pos, word, n) != 0)
+        return scan_fail(s, "a value was expected here");
+    s->pos += n;
+    return ERR_OK;
+}
+
+static enum result scan_open(struct scan *s, bool is_object)
+{
+    if (s->depth == LIMIT_JSON_DEPTH)
+        return err_set(s->err, ERR_INVALID, "the JSON text is nested more than %d deep, at byte %zu", LIMIT_JSON_DEPTH,
+            s->pos + 1);
+    if (++s->containers > LIMIT_JSON_CONTAINERS)
+        return err_set(s->err, ERR_TOO_LARGE, "the JSON text has more than %d objects and arrays",
+            LIMIT_JSON_CONTAINERS);
+    s->is_object[s->depth++] = is_object;
+    s->pos++;
+    return ERR_OK;
+}
+
+/* A scalar, or the opening bracket of a container; sets what has to follow. */
+static enum result scan_value(struct scan *s, enum expect *next)
+{
+    if (++s->values > LIMIT_JSON_VALUES)
+        return err_set(s->err, ERR_TOO_LARGE, "the JSON text has more than %d values", LIMIT_JSON_VALUES);
+    *next = EXPECT_SEPARATOR;
+    int c = peek(s);
+    switch (c) {
+    case '{':
+        *next = EXPECT_KEY_OR_END;
+        return scan_open(s, true);
+    case '[':
+        *next = EXPECT_VALUE_OR_END;
+        return scan_open(s, false);
+    case '"':
+        return scan_string(s);
+    case 't':
+        return scan_word(s, "true");
+    case 'f':
+        return scan_word(s, "false");
+    case 'n':
+        return scan_word(s, "null");
+    default:
+        if (c == '-' || is_digit(c))
+            return scan_number(s);
+        return scan_fail(s, "a value was expected here");
+    }
+}
+
+static void skip_blanks(struct scan *s)
+{
+    int c;
+    while ((c = peek(s)) == ' ' || c == '\t' || c == '\n' || c == '\r')
+        s->pos++;
+}
+
+/* A key with its colon. */
+static enum result scan_key(struct scan *s)
+{
+    if (peek(s) != '"')
+        return scan_fail(s, "a key in double quotes was expected here");
+    enum result r = scan_string(s);
+    if (r)
+        return r;
+    skip_blanks(s);
+    if (peek(s) != ':')
+        return scan_fail(s, "a colon was expected here, after the key");
+    s->pos++;
+    s->members++;
+    return ERR_OK;
+}
+
+/* A comma or a closing bracket. */
+static enum result scan_separator(struct scan *s, enum expect *next)
+{
+    bool in_object = s->is_object[s->depth - 1];
+    int c = peek(s);
+    if (c == ',') {
+        *next = in_object ? EXPECT_KEY : EXPECT_VALUE;
+    } else if (c == (in_object ? '}' : ']')) {
+        s->depth--;
+        *next = EXPECT_SEPARATOR;
+    } else {
+        return scan_fail(s, in_object ? "a comma or } was expected here" : "a comma or ] was expected here");
+    }
+    s->pos++;
+    return ERR_OK;
+}
+
+static enum result scan_text(struct scan *s)
+{
+    enum expect next = EXPECT_VALUE;
+    enum result r = ERR_OK;
+    while (!r) {
+        skip_blanks(s);
+        if (next == EXPECT_SEPARATOR && s->depth == 0)
+            return s->pos == s->len ? ERR_OK : scan_fail(s, "something follows after the end of the value");
+        bool empty_ends = (next == EXPECT_VALUE_OR_END && peek(s) == ']') || (next == EXPECT_KEY_OR_END && peek(s) == '}');
+        if (next == EXPECT_SEPARATOR || empty_ends) {
+            r = scan_separator(s, &next);
+        } else if (next == EXPECT_KEY || next == EXPECT_KEY_OR_END) {
+            r = scan_key(s);
+            next = EXPECT_VALUE;
+        } else {
+            r = scan_value(s, &next);
+        }
+    }
+    return r;
+}
+
+/* Members of all objects in the tree, whose depth the scan has limited. */
+static size_t count_members(struct json_object *value)
+{
+    size_t n = 0;
+    if (json_object_is_type(value, json_type_object)) {
+        n = (size_t)json_object_object_length(value);
+        json_object_object_foreach(value, key, member)
+        {
+            (void)key;
+            n += count_members(member);
+        }
+    } else if (json_object_is_type(value, json_type_array)) {
+        size_t len = json_object_array_length(value);
+        for (size_t i = 0; i < len; i++)
+            n += count_members(json_object_array_get_idx(value, i));
+    }
+    return n;
+}
+
+static enum result build(const struct scan *s, size_t start, struct json_object **out, struct err *err)
+{
+    /* json-c counts the scalars at the bottom as a level, and stops one before its maximum. */
+    struct json_tokener *tokener = json_tokener_new_ex(LIMIT_JSON_DEPTH + 2);
+    if (!tokener)
+        return err_no_memory(err);
+    json_tokener_set_flags(tokener, JSON_TOKENER_STRICT);
+    struct json_object *value = json_tokener_parse_ex(tokener, (const char *)s->text + start, (int)(s->len - start));
+    if (json_tokener_get_error(tokener) == json_tokener_continue)
+        value = json_tokener_parse_ex(tokener, "", 1); /* a number has no end of its own */
+    enum json_tokener_error failed = json_tokener_get_error(tokener);
+    json_tokener_free(tokener);
+    if (failed != json_tokener_success)
+        return err_set(err, ERR_INVALID, "the JSON text could not be read: %s", json_tokener_error_desc(failed));
+    if (count_members(value) != s->members) {
+        json_object_put(value);
+        return err_set(err, ERR_INVALID, "the JSON text has the same key twice in one object");
+    }
+    *out = value;
+    return ERR_OK;
+}
+
+enum result json_parse(const char *text, size_t len, struct json_object **out, struct err *err)
+{
+    if (len > INT32_MAX - 1) /* json-c counts with int */
+        return err_set(err, ERR_TOO_LARGE, "the JSON text is longer than 2 GiB");
+    struct scan scan = {.text = (const unsigned char *)text, .len = len, .err = err};
+    size_t start = len >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0 ? 3 : 0; /* a byte order mark */
+    scan.pos = start;
+    enum result r = scan_text(&scan);
+    return r ? r : build(&scan, start, out, err);
+}
+
+/* --- reading members ------------------------------------------------------------------------------------------- */
+
+struct json_object *json_member(struct json_object *object, const char *name)
+{
+    struct json_object *value = NULL;
+    if (!json_object_is_type(object, json_type_object) || !json_object_object_get_ex(object, name, &value))
+        return NULL;
+    return value;
+}
+
+enum result json_get_string(
+    struct json_object *object, const char *name, bool *found, const char **out, size_t *len, struct err *err)
+{
+    struct json_object *value = json_member(object, name);
+    if (value && !json_object_is_type(value, json_type_string))
+        return err_set_field(err, ERR_INVALID, name, "`%s` must be a string", name);
+    *found = value != NULL;
+    if (value) {
+        *out = json_object_get_string(value);
+        *len = (size_t)json_object_get_string_len(value);
+    }
+    return ERR_OK;
+}
+
+enum result json_get_i64(struct json_object *object, const char *name, bool *found, int64_t *out, struct err *err)
+{
+    struct json_object *value = json_member(object, name);
+    int64_t v = 0;
+    bool good = true;
+    if (value && json_object_is_type(value, json_type_int)) {
+        v = json_object_get_int64(value);
+        /* json-c clamps what only fits without a sign. */
+        good = v != INT64_MAX || json_object_get_uint64(value) == INT64_MAX;
+    } else if (value && json_object_is_type(value, json_type_string)) {
+        good = parse_i64(json_object_get_string(value), (size_t)json_object_get_string_len(value), &v);
+    } else if (value) {
+        good = false;
+    }
+    if (!good)
+        return err_set_field(err, ERR_INVALID, name, "`%s` must be an integer of 64 bits", name);
+    *found = value != NULL;
+    if (value)
+        *out = v;
+    return ERR_OK;
+}
+
+enum result json_get_bool(struct json_object *object, const char *name, bool *found, bool *out, struct err *err)
+{
+    struct json_object *value = json_member(object, name);
+    if (value && !json_object_is_type(value, json_type_boolean))
+        return err_set_field(err, ERR_INVALID, name, "`%s` must be true or false", name);
+    *found = value != NULL;
+    if (value)
+        *out = json_object_get_boolean(value);
+    return ERR_OK;
+}
+
+enum result json_get_double(struct json_object *object, const char *name, bool *found, double *out, struct err *err)
+{
+    struct json_object *value = json_member(object, name);
+    bool number = json_object_is_type(value, json_type_double) || json_object_is_type(value, json_type_int);
+    double v = number ? json_object_get_double(value) : 0;
+    if (value && (!number || !isfinite(v))) /* 1e999 is a JSON number, but no double */
+        return err_set_field(err, ERR_INVALID, name, "`%s` must be a number", name);
+    *found = value != NULL;
+    if (value)
+        *out = v;
+    return ERR_OK;
+}
+
+/* --- writing --------------------------------------------------------------------------------------------------- */
+
+enum result json_append_string(struct buf *out, const char *text, size_t len)
+{
+    const unsigned char *p = (const unsigned char *)text;
+    size_t before = out->len, done = 0;
+    enum result r = buf_append(out, "\"", 1);
+    for (size_t i = 0; !r && i < len;) {
+        if (len - i >= 8 && all_plain(p + i)) {
+            i += 8;
+            continue;
+        }
+        if (p[i] >= 0x20 && p[i] != '"' && p[i] != '\\') {
+            i++;
+            continue;
+        }
+        static const char names[] = "btn\0fr"; /* of 0x08 … 0x0d */
+        char escape[8] = {'\\', (char)p[i]};
+        if (p[i] >= 0x08 && p[i] <= 0x0d && p[i] != 0x0b)
+            escape[1] = names[p[i] - 0x08];
+        else if (p[i] < 0x20)
+            snprintf(escape, sizeof escape, "\\u%04x", p[i]);
+        r = buf_append(out, text + done, i - done);
+        if (!r)
+            r = buf_append_str(out, escape);
+        done = ++i;
+    }
+    if (!r)
+        r = buf_append(out, text + done, len - done);
+    if (!r)
+        r = buf_append(out, "\"", 1);
+    if (r && out->data) {
+        out->len = before;
+        out->data[before] = '\0';
+    }
+    return r;
+}
+
+/*
+ * The decimal digits of a positive float with as few digits as read back the same: value = digits · 10^-scale.
+ *
+ * m / 10^k with m < 2^53 and k ≤ 22 is one correctly rounded division of exact doubles. Rounding that double to a
+ * float gives what rounding the decimal number itself would, unless the double lies exactly halfway between two
+ * floats (its low 29 bits are 1 followed by zeros); then, and outside of the range where k fits, false: the caller
+ * takes the slow way.
+ */
+static bool shortest(float value, uint64_t *digits, int *scale)
+{
+    static const double powers[] = {1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14,
+        1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
+    if (!(value >= 1e-12f && value < 1e6f))
+        return false;
+    int first = 5; /* decimal places for six digits; a float always keeps that many */
+    for (; (double)value * powers[first] < 1e5; first++)
+        ;
+    for (; first > 0 && (double)value * powers[first] >= 1e6; first--)
+        ;
+    for (int k = first; k < first + 4; k++) {
+        uint64_t m = (uint64_t)((double)value * powers[k] + 0.5);
+        double back = (double)m / powers[k];
+        uint64_t pattern;
+        memcpy(&pattern, &back, sizeof pattern);
+        if ((pattern & 0x1fffffff) == 0x10000000)
+            return false;
+        if ((float)back == value) {
+            for (; k > 0 && m % 10 == 0; k--)
+                m /= 10;
+            *digits = m;
+            *scale = k;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* digits · 10^-scale, with 0 ≤ scale ≤ 22 and digits < 2^53; small ones with an exponent. */
+static size_t format_digits(char *out, bool negative, uint64_t digits, int scale)
+{
+    char text[24];
+    int n = snprintf(text, sizeof text, "%" PRIu64, digits);
+    size_t at = 0;
+    if (negative)
+        out[at++] = '-';
+    int point = n - scale; /* digits before the point */
+    if (point < -3) {
+        out[at++] = text[0];
+        if (n > 1)
+            out[at++] = '.';
+        memcpy(out + at, text + 1, (size_t)(n - 1));
+        at += (size_t)(n - 1);
+        return at + (size_t)snprintf(out + at, 8, "e-%d", 1 - point);
+    }
+    if (point <= 0) {
+        memcpy(out + at, "0.000", (size_t)(2 - point));
+        at += (size_t)(2 - point);
+        memcpy(out + at, text, (size_t)n);
+        return at + (size_t)n;
+    }
+    memcpy(out + at, text, (size_t)point);
+    at += (size_t)point;
+    if (scale > 0) {
+        out[at++] = '.';
+        memcpy(out + at, text + point, (size_t)scale);
+        at += (size_t)scale;
+    }
+    return at;
+}
+
+enum result json_append_float(struct buf *out, float value)
+{
+    char text[48];
+    size_t len;
+    uint64_t digits;
+    int scale;
+    if (!isfinite(value))
+        return buf_append_str(out, "null");
+    if (value == 0)
+        return buf_append_str(out, signbit(value) ? "-0.0" : "0");
+    if (shortest(fabsf(value), &digits, &scale)) {
+        len = format_digits(text, value < 0, digits, scale);
+        return buf_append(out, text, len);
+    }
+    for (int p = 1; p <= 9; p++) { /* nine digits tell any two floats apart */
+        snprintf(text, sizeof text, "%.*g", p, (double)value);
+        if (strtof(text, NULL) == value)
+            break;
+    }
+    char *comma = strchr(text, ','); /* of a locale that somebody has set */
+    if (comma)
+        *comma = '.';
+    return buf_append_str(out, text);
+}
