@@ -1,0 +1,152 @@
+"""A page in headless Chromium, driven as a person would, with what it asked for and what it complained about."""
+
+import contextlib
+import json
+import shutil
+import tempfile
+import urllib.parse
+
+from selenium import webdriver
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import WebDriverWait
+
+import page_server
+
+DESKTOP = (1440, 900)
+PHONE = (390, 844)
+FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+         "--disable-background-networking", "--disable-component-update", "--disable-sync")
+
+
+class Page:
+    def __init__(self, language):
+        self.language = language
+        self.profile = tempfile.mkdtemp(prefix="lookalike-profile-")
+        options = webdriver.ChromeOptions()
+        options.binary_location = shutil.which("chromium")
+        for flag in (*FLAGS, f"--user-data-dir={self.profile}", f"--lang={language}"):
+            options.add_argument(flag)
+        options.add_experimental_option("prefs", {"intl.accept_languages": language})
+        options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+        self.driver = webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
+        self.driver.execute_cdp_cmd("Network.enable", {})
+        self.base = None
+        self.expected = []
+
+    def quit(self):
+        self.driver.quit()
+        shutil.rmtree(self.profile, ignore_errors=True)
+
+    # --- what it looks like -------------------------------------------------------------------------------------
+
+    def size(self, size):
+        width, height = size
+        self.cdp("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 500)
+
+    def dark(self, dark):
+        value = "dark" if dark else "light"
+        self.cdp("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": value}])
+
+    def screenshot(self, name):
+        page_server.SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+        self.driver.save_screenshot(str(page_server.SCREENSHOTS / f"{name}.png"))
+
+    # --- doing --------------------------------------------------------------------------------------------------
+
+    def open(self, server, path="/"):
+        self.base = server.base
+        self.driver.get(server.base + path)
+        self.wait(lambda: self.view() != "loading")
+
+    def cdp(self, command, **arguments):
+        return self.driver.execute_cdp_cmd(command, arguments)
+
+    def run(self, script, *arguments):
+        return self.driver.execute_script(script, *arguments)
+
+    def run_async(self, body, *arguments):
+        """The result of the body of an async function."""
+        script = ("const done = arguments[arguments.length - 1]; const given = [...arguments].slice(0, -1);"
+                  f"(async () => {{{body}}})().then((value) => done({{value}}), (error) => done({{error: String(error)}}));")
+        answer = self.driver.execute_async_script(script, *arguments)
+        assert "error" not in answer, answer["error"]
+        return answer.get("value")
+
+    def wait(self, condition, seconds=20):
+        return WebDriverWait(self.driver, seconds, 0.05).until(lambda unused: condition())
+
+    def all(self, selector):
+        return self.driver.find_elements(By.CSS_SELECTOR, selector)
+
+    def one(self, selector):
+        return self.driver.find_element(By.CSS_SELECTOR, selector)
+
+    def choose(self, file):
+        self.one("#file").send_keys(str(file))
+
+    # --- what it shows ------------------------------------------------------------------------------------------
+
+    def view(self):
+        return self.run("return document.body.dataset.view")
+
+    def text(self, selector):
+        return self.run("return document.querySelector(arguments[0]).textContent", selector)
+
+    def fileids(self):
+        return self.run("return [...document.querySelectorAll('.card')].map((card) => "
+                        "card.querySelectorAll('.identifier span:last-child')[1].textContent)")
+
+    def distances(self):
+        return self.run("return [...document.querySelectorAll('.card .distance')].map((one) => "
+                        "Number(one.lastChild.textContent))")
+
+    def wait_for_hits(self, at_least=1):
+        self.wait(lambda: len(self.all(".card")) >= at_least)
+        self.wait(lambda: self.run("return document.getElementById('hits').getAttribute('aria-busy')") == "false")
+
+    def pictures_visible(self):
+        """Whether every picture on the screen has loaded; those below load when they come near."""
+        return self.run("""
+            const seen = [...document.querySelectorAll('.card img')].filter((image) =>
+                image.getBoundingClientRect().top < innerHeight && image.getBoundingClientRect().bottom > 0);
+            return seen.length > 0 && seen.every((image) => image.complete && image.naturalWidth > 0);""")
+
+    def wait_for_notice(self):
+        self.wait(lambda: any(one.is_displayed() for one in self.all(".notice")))
+        return next(one for one in self.all(".notice") if one.is_displayed())
+
+    def fits(self):
+        return self.run("return document.documentElement.scrollWidth <= innerWidth")
+
+    # --- what it did --------------------------------------------------------------------------------------------
+
+    def start_clean(self):
+        """Forget logs, stored choices and emulation of the test before."""
+        self.expected = []
+        self.size(DESKTOP)
+        self.dark(False)
+        if self.base:
+            with contextlib.suppress(Exception):
+                self.run("localStorage.clear()")
+        self.driver.get("about:blank")
+        self.driver.get_log("browser")
+        self.driver.get_log("performance")
+
+    def expect_console(self, part):
+        """A console message with this text belongs to the test (the browser logs every reply that is an error)."""
+        self.expected.append(part)
+
+    def complaints(self):
+        return [entry["message"] for entry in self.driver.get_log("browser")
+                if not any(part in entry["message"] for part in self.expected)]
+
+    def foreign_requests(self):
+        own = urllib.parse.urlsplit(self.base).netloc
+        asked = []
+        for entry in self.driver.get_log("performance"):
+            message = json.loads(entry["message"])["message"]
+            if message["method"] == "Network.requestWillBeSent":
+                asked.append(message["params"]["request"]["url"])
+        return [url for url in asked if url.startswith(("http:", "https:", "ws:", "wss:"))
+                and urllib.parse.urlsplit(url).netloc != own]

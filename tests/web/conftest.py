@@ -1,0 +1,74 @@
+"""A real server with real pictures and a real browser, for test_page.py.
+
+    LOOKALIKE_BUILD=build python3 -m pytest tests/web
+
+needs pytest and selenium (PyPI), Debian's chromium and chromium-driver, the built server, and the shared pictures
+beside the source tree; what is missing is named in the skip. Screenshots go to $LOOKALIKE_BUILD/screenshots.
+"""
+
+import http.server
+import pathlib
+import shutil
+import sys
+import threading
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+
+import page_server  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def needed():
+    if not (page_server.BUILD / "lookalike").exists():
+        pytest.skip(f"there is no server at {page_server.BUILD}/lookalike; build it, or set LOOKALIKE_BUILD")
+    if not page_server.PICTURES.is_dir():
+        pytest.skip(f"the shared pictures are not at {page_server.PICTURES}")
+    for program in ("chromium", "chromedriver"):
+        if not shutil.which(program):
+            pytest.skip(f"{program} is not installed (Debian packages chromium and chromium-driver)")
+    pytest.importorskip("selenium", reason="selenium is not installed (PyPI)")
+
+
+@pytest.fixture(scope="session")
+def server(needed):
+    server = page_server.Server("--fetch-allow", "127.0.0.1/32")
+    try:
+        for name in ("clothing", "hostile", "nothing"):
+            server.create(name)
+        for fileid, file in page_server.gallery():
+            server.add("clothing", fileid, file, [file.parent.name], {"path": f"{file.parent.name}/{file.name}"})
+        for fileid, file in page_server.gallery()[:3]:
+            bad = page_server.HOSTILE
+            brief = {"title": bad, bad: [bad], "long": "x" * 10000, "big": page_server.BEYOND_DOUBLE + 1}
+            server.add("hostile", fileid, file, [bad, '"quoted" & \u202eright to left'], brief)
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def bare_server(needed):
+    """A server without any collection."""
+    server = page_server.Server()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def pictures_on_the_web():
+    """The address of an HTTP server with the test pictures."""
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *arguments):
+            super().__init__(*arguments, directory=str(page_server.PICTURES / "test"))
+
+        def log_message(self, *unused):
+            pass
+
+    web = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Quiet)
+    threading.Thread(target=web.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{web.server_port}"
+    web.shutdown()
+    web.server_close()

@@ -1,0 +1,477 @@
+"""The first page, as a person uses it, in a real browser against the real server. conftest.py says what it needs."""
+
+import base64
+import json
+
+import pytest
+
+import page_server
+
+pytest.importorskip("selenium", reason="selenium is not installed (PyPI)")
+import browser  # noqa: E402  (needs selenium)
+from selenium.webdriver.common.action_chains import ActionChains  # noqa: E402
+from selenium.webdriver.common.keys import Keys  # noqa: E402
+
+WORDS = {
+    "en": {"title": "Find it by how it looks", "results": "Most similar pictures", "none": "No pictures yet"},
+    "zh-CN": {"title": "以图找图，一眼就像", "results": "最相似的图片", "none": "还没有图片"},
+}
+
+
+@pytest.fixture(scope="session")
+def pages(needed):
+    """A browser a language, started when first asked for."""
+    started = {}
+
+    def get(language):
+        if language not in started:
+            started[language] = browser.Page(language)
+        return started[language]
+    yield get
+    for page in started.values():
+        page.quit()
+
+
+def checked(page):
+    """Every test also checks that the console stayed empty and that nobody else was asked for anything."""
+    page.start_clean()
+    yield page
+    assert page.complaints() == []
+    assert page.foreign_requests() == []
+
+
+@pytest.fixture(params=["en", "zh-CN"])
+def page(request, pages):
+    yield from checked(pages(request.param))
+
+
+@pytest.fixture
+def english(pages):
+    """For what does not depend on the language."""
+    yield from checked(pages("en"))
+
+
+def check_hits(page, at_least=10):
+    page.wait_for_hits(at_least)
+    page.wait(page.pictures_visible)
+    distances = page.distances()
+    assert distances == sorted(distances)
+    assert len(set(page.fileids())) == len(page.fileids())
+
+
+# --- ways in -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [browser.DESKTOP, browser.PHONE], ids=["desktop", "phone"])
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_choose_a_file_and_see_hits(page, server, size, dark):
+    name = f"{page.language}-{size[0]}-{'dark' if dark else 'light'}"
+    page.size(size)
+    page.dark(dark)
+    page.open(server, "/?collection=clothing")
+    assert page.text("#start-title") == WORDS[page.language]["title"]
+    page.wait(lambda: page.all(".sample img"))
+    page.screenshot(f"{name}-start")
+    assert page.fits()
+    page.choose(page_server.query_picture())
+    check_hits(page)
+    assert page.text("#results-title") == WORDS[page.language]["results"]
+    assert page.one("#query-picture img").is_displayed()
+    assert page.run("return document.querySelector('#query-picture img').naturalWidth") > 0
+    page.screenshot(f"{name}-results")
+    assert page.fits()
+    page.one(".card").click()
+    page.wait(lambda: page.one("#details").is_displayed())
+    page.screenshot(f"{name}-details")
+    assert page.fits()
+
+
+def test_the_picture_that_was_added_comes_first_with_all_its_digits(english, server):
+    english.open(server, "/?collection=clothing")
+    fileid, file = next((fileid, file) for fileid, file in page_server.gallery() if fileid > page_server.BEYOND_DOUBLE)
+    english.choose(file)
+    check_hits(english)
+    assert english.fileids()[0] == str(fileid)
+    assert english.distances()[0] == 0
+    assert english.one(".hit .same").is_displayed()
+    known = {str(fileid) for fileid, unused in page_server.gallery()}
+    assert set(english.fileids()) <= known
+    assert file.parent.name in english.text(".card .tags")
+
+
+def test_paste_a_picture(english, server):
+    english.open(server, "/?collection=clothing")
+    english.cdp("Browser.grantPermissions", origin=server.base,
+                permissions=["clipboardReadWrite", "clipboardSanitizedWrite"])
+    english.run_async("""
+        const bitmap = await createImageBitmap(await (await fetch(given[0])).blob());
+        const canvas = document.createElement('canvas');
+        [canvas.width, canvas.height] = [bitmap.width, bitmap.height];
+        canvas.getContext('2d').drawImage(bitmap, 0, 0);
+        const blob = await new Promise((resolve) => canvas.toBlob(resolve, 'image/png'));
+        await navigator.clipboard.write([new ClipboardItem({'image/png': blob})]);""",
+        f"/v1/collections/clothing/images/{page_server.gallery()[0][0]}/thumbnail")
+    ActionChains(english.driver).key_down(Keys.CONTROL).send_keys("v").key_up(Keys.CONTROL).perform()
+    check_hits(english)
+    assert english.fileids()[0] == str(page_server.gallery()[0][0])
+
+
+def test_drop_a_file_anywhere(english, server):
+    english.open(server, "/?collection=clothing")
+    data = {"items": [], "files": [str(page_server.query_picture())], "dragOperationsMask": 1}
+    english.cdp("Input.dispatchDragEvent", type="dragEnter", x=30, y=800, data=data)
+    english.wait(lambda: english.one("#drop-curtain").is_displayed())
+    english.cdp("Input.dispatchDragEvent", type="dragOver", x=700, y=400, data=data)
+    english.cdp("Input.dispatchDragEvent", type="drop", x=700, y=400, data=data)
+    check_hits(english)
+    assert not english.one("#drop-curtain").is_displayed()
+    assert page_server.query_picture().name in english.text("#query-name")
+
+
+def test_an_address_and_the_link_that_repeats_the_search(page, server, pictures_on_the_web):
+    page.open(server, "/?collection=clothing")
+    file = page_server.query_picture()
+    url = f"{pictures_on_the_web}/{file.parent.name}/{file.name}"
+    field = page.one(".start .address input")
+    field.send_keys(url, Keys.ENTER)
+    check_hits(page)
+    found, link = page.fileids(), page.driver.current_url
+    assert file.name in page.text("#query-picture")
+    assert page.one("#copy-link").is_displayed()
+    page.driver.get("about:blank")
+    page.driver.get(link)
+    check_hits(page)
+    assert page.fileids() == found
+
+
+def test_start_from_a_picture_of_the_collection_and_go_on_from_a_hit(english, server):
+    english.open(server, "/?collection=clothing")
+    english.wait(lambda: english.all(".sample img"))
+    english.one(".sample").click()
+    check_hits(english)
+    first_link = english.driver.current_url
+    assert "like=" in first_link
+    english.all(".card")[4].click()
+    wanted = english.fileids()[4]
+    english.one("#details-like").click()
+    english.wait(lambda: f"like={wanted}" in english.driver.current_url)
+    check_hits(english)
+    assert english.fileids()[0] == wanted
+    english.driver.back()
+    english.wait(lambda: english.driver.current_url == first_link)
+    english.driver.back()
+    english.wait(lambda: english.view() == "start")
+
+
+def test_a_file_is_still_there_after_back(english, server):
+    english.open(server, "/?collection=clothing")
+    english.choose(page_server.query_picture())
+    check_hits(english)
+    found = english.fileids()
+    english.one("#new-search").click()
+    english.wait(lambda: english.view() == "start")
+    english.driver.back()
+    check_hits(english)
+    assert english.fileids() == found
+
+
+def test_more_on_scrolling_until_the_end(english, server):
+    english.open(server, "/?collection=clothing")
+    english.choose(page_server.query_picture())
+    english.wait_for_hits(36)
+
+    def all_there():
+        english.run("scrollTo(0, document.body.scrollHeight)")
+        return len(english.all(".card")) == page_server.PICTURE_COUNT
+    english.wait(all_there)
+    check_hits(english)
+    assert english.one("#end").is_displayed()
+    assert not english.one("#more").is_displayed()
+
+
+# --- nothing to show, and what goes wrong ------------------------------------------------------------------------
+
+
+def test_without_a_collection_it_says_how_to_import(page, bare_server):
+    page.open(bare_server)
+    assert page.one(".notice-title").text == WORDS[page.language]["none"]
+    assert page.one(".command code").text == (
+        f"build/lookalike import products /path/to/pictures --create --server {bare_server.base}")
+    page.screenshot(f"{page.language}-none")
+    page.size(browser.PHONE)
+    assert page.fits()
+
+
+def test_an_empty_collection_says_so(english, server):
+    english.open(server, "/?collection=nothing")
+    assert "nothing" in english.one(".notice-title").text
+    assert "import nothing" in english.one(".command code").text
+
+
+def test_an_unknown_collection_is_named_as_text(english, server):
+    english.open(server, "/?collection=" + "%3Cscript%3Ealert(1)%3C/script%3E")
+    assert "<script>alert(1)</script>" in english.one(".notice-title").text
+    english.one(".notice button").click()
+    english.wait(lambda: english.view() == "start")
+
+
+def test_a_file_that_is_no_picture_is_not_sent(english, server, tmp_path):
+    english.open(server, "/?collection=clothing")
+    (tmp_path / "notes.txt").write_text("not a picture")
+    english.choose(tmp_path / "notes.txt")
+    assert english.wait_for_notice().find_element("css selector", ".notice-title").text == "This is not a picture"
+
+
+def test_a_broken_picture_gets_the_servers_sentence(english, server, tmp_path):
+    english.expect_console("/search?")
+    english.open(server, "/?collection=clothing")
+    (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 and then nothing")
+    english.choose(tmp_path / "broken.jpg")
+    notice = english.wait_for_notice()
+    assert notice.find_element("css selector", ".notice-title").text == "This picture could not be read"
+    assert notice.find_element("css selector", ".notice-detail").text != ""
+    english.screenshot("en-broken")
+    english.choose(page_server.query_picture())
+    check_hits(english)
+    assert not any(one.is_displayed() for one in english.all(".notice"))
+
+
+def test_an_address_without_an_answer_gets_the_servers_sentence(english, server, pictures_on_the_web):
+    english.expect_console("/search?")
+    english.open(server, "/?collection=clothing&url=" + pictures_on_the_web + "/there-is-none.jpg")
+    assert english.wait_for_notice().find_element("css selector", ".notice-detail").text != ""
+    assert english.one(".notice button").text == "Try again"
+
+
+def test_what_is_no_address_is_said_at_the_field(page, server):
+    page.open(server, "/?collection=clothing")
+    for wrong in ("shoe", "javascript:alert(1)", "ftp://example.com/a.jpg", "two words.com"):
+        field = page.one(".start .address input")
+        field.clear()
+        field.send_keys(wrong, Keys.ENTER)
+        assert page.one("#start-address-error").is_displayed(), wrong
+        assert field.get_attribute("aria-invalid") == "true"
+    page.open(server, "/?collection=clothing&url=javascript:alert(1)")
+    assert page.view() == "start"
+
+
+def test_a_server_that_went_away_and_came_back(english, server):
+    english.expect_console("Failed to load resource")
+    english.open(server, "/?collection=clothing")
+    offline = {"latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
+    english.cdp("Network.emulateNetworkConditions", offline=True, **offline)
+    try:
+        english.choose(page_server.query_picture())
+        assert english.wait_for_notice().find_element("css selector", ".notice-title").text == "The server does not answer"
+    finally:
+        english.cdp("Network.emulateNetworkConditions", offline=False, **offline)
+    english.one(".notice button").click()
+    check_hits(english)
+
+
+# --- hostile data ------------------------------------------------------------------------------------------------
+
+
+def test_data_is_shown_as_text(english, server):
+    english.open(server, "/?collection=hostile")
+    english.choose(page_server.gallery()[0][1])
+    check_hits(english, 3)
+    assert page_server.HOSTILE in english.text(".card .tags")
+    assert english.text(".card .caption") == page_server.HOSTILE[:200]
+    english.one(".card").click()
+    english.wait(lambda: english.one("#details").is_displayed())
+    facts = english.text("#details-facts")
+    assert page_server.HOSTILE in facts and "x" * 10000 in facts and str(page_server.BEYOND_DOUBLE + 1) in facts
+    assert english.run("return document.title") == "lookalike · hostile"
+    assert english.run("return document.querySelectorAll('main script, dialog script, [onerror]').length") == 0
+    english.screenshot("en-hostile")
+    english.size(browser.PHONE)
+    assert english.fits()
+
+
+def test_nothing_inline_is_allowed(english, server):
+    unused, headers, unused = server.send("GET", "/")
+    policy = headers["Content-Security-Policy"]
+    assert "default-src 'self'" in policy and "unsafe" not in policy
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    english.open(server)
+    assert english.run("return [...document.querySelectorAll('*')].filter((one) => one.hasAttribute('style') || "
+                       "[...one.attributes].some(({name}) => name.startsWith('on'))).length") == 0
+
+
+# --- language, colours, keyboard ---------------------------------------------------------------------------------
+
+
+def test_the_language_switches_in_place_and_stays(page, server):
+    page.open(server, "/?collection=clothing")
+    page.choose(page_server.query_picture())
+    check_hits(page)
+    other = "en" if page.language != "en" else "zh-CN"
+    assert page.run("return document.documentElement.lang") == page.language
+    page.one("#language").click()
+    assert page.run("return document.documentElement.lang") == other
+    assert page.text("#results-title") == WORDS[other]["results"]
+    label = {"en": "Item", "zh-CN": "商品"}
+    assert page.text(".identifier .label") == label[other]
+    page.driver.refresh()
+    page.wait(lambda: page.view() == "start")
+    assert page.text("#start-title") == WORDS[other]["title"]
+
+
+def test_both_languages_say_the_same_things(english, server):
+    english.open(server)
+    texts = english.run_async("""
+        const load = async (code) => (await import(`/js/text.${code}.js`)).default;
+        return [await load('en'), await load('zh')];""")
+    holes = [{key: sorted(set(part.split("}")[0] for part in json.dumps(value, ensure_ascii=False).split("{")[1:]
+                              if part.split("}")[0].isalpha())) for key, value in one.items()} for one in texts]
+    assert holes[0] == holes[1]
+
+
+def test_dark_follows_the_system_and_the_button(english, server):
+    ground = "return getComputedStyle(document.body).backgroundColor"
+    english.open(server, "/?collection=clothing")
+    light = english.run(ground)
+    english.dark(True)
+    dark = english.run(ground)
+    assert light != dark
+    english.one("#theme").click()
+    assert english.run(ground) == light
+    english.driver.refresh()
+    english.wait(lambda: english.view() == "start")
+    assert english.run(ground) == light
+
+
+CONTRAST = """
+    const probe = document.body.appendChild(document.createElement('i'));
+    const rgb = (name) => {
+        probe.style.color = `var(${name})`;
+        return getComputedStyle(probe).color.match(/[\\d.]+/g).slice(0, 3).map(Number);
+    };
+    const light = (name) => rgb(name).map((part) => part / 255)
+        .map((part) => (part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4))
+        .reduce((sum, part, at) => sum + part * [0.2126, 0.7152, 0.0722][at], 0);
+    const found = arguments[0].map(([a, b]) => {
+        const [x, y] = [light(a), light(b)].sort((p, q) => q - p);
+        return (x + 0.05) / (y + 0.05);
+    });
+    probe.remove();
+    return found;"""
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_contrast(english, server, dark):
+    english.dark(dark)
+    english.open(server)
+    text = [(ink, ground) for ink in ("--ink", "--soft", "--wrong") for ground in ("--ground", "--surface", "--sunken")]
+    text += [("--button-ink", "--button"), ("--ground", "--accent"),
+             ("--ink", "--accent-ground"), ("--soft", "--accent-ground")]
+    marks = [("--accent", "--ground"), ("--accent", "--accent-ground"), ("--accent", "--surface"),
+             ("--edge", "--ground")]
+    for pairs, enough in ((text, 4.5), (marks, 3)):
+        assert [(pair, ratio) for pair, ratio in zip(pairs, english.run(CONTRAST, pairs)) if ratio < enough] == []
+
+
+def test_without_a_mouse(english, server):
+    def press(*keys):
+        ActionChains(english.driver).send_keys(*keys).perform()
+
+    def focused():
+        return english.run("return document.activeElement.className || document.activeElement.id")
+    english.open(server, "/?collection=clothing")
+    english.wait(lambda: english.all(".sample img"))
+    press(Keys.TAB)
+    assert focused() == "skip"
+    seen = []
+    for unused in range(9):
+        press(Keys.TAB)
+        seen.append(focused())
+    assert "drop-zone" in seen and "sample" in seen
+    press(Keys.ENTER)
+    check_hits(english)
+    english.run("document.querySelector('.card').focus()")
+    press(Keys.ARROW_RIGHT)
+    second = english.fileids()[1]
+    assert second in english.run("return document.activeElement.textContent")
+    press(Keys.ENTER)
+    english.wait(lambda: english.one("#details").is_displayed())
+    assert second in english.text("#details-facts")
+    press(Keys.ARROW_RIGHT)
+    assert english.fileids()[2] in english.text("#details-facts")
+    press(Keys.ESCAPE)
+    english.wait(lambda: not english.one("#details").is_displayed())
+    assert english.fileids()[2] in english.run("return document.activeElement.textContent")
+    press("/")
+    assert english.run("return document.activeElement.matches('.query .address input')")
+
+
+def test_every_control_has_a_name(page, server):
+    page.open(server, "/?collection=clothing")
+    page.choose(page_server.query_picture())
+    check_hits(page)
+    page.one(".card").click()
+    nameless = page.run("""
+        return [...document.querySelectorAll('button, input:not([type=file]), select, a')].filter((one) =>
+            !one.textContent.trim() && !one.getAttribute('aria-label') && !one.labels?.length).map((one) => one.outerHTML);""")
+    assert nameless == []
+
+
+# --- the reader of 64-bit numbers --------------------------------------------------------------------------------
+
+NUMBERS = [
+    ("9007199254740991", 9007199254740991), ("9007199254740993", "9007199254740993"),
+    ("-9223372036854775808", "-9223372036854775808"), ("18446744073709551615", "18446744073709551615"),
+    ("[1, 2.5, -0.25, 1e3]", [1, 2.5, -0.25, 1000]), ("1e300", 1e300),
+    ('"9007199254740993"', "9007199254740993"), ('"a\\\\"', "a\\"),
+    ('{"9007199254740993": 9007199254740993}', {"9007199254740993": "9007199254740993"}),
+    ('{"a": "\\"9007199254740993,", "b": [9007199254740993,-9007199254740993]}',
+     {"a": '"9007199254740993,', "b": ["9007199254740993", "-9007199254740993"]}),
+    ('"\\\\" ', "\\"), ("null", None), ("true", True),
+]
+NOT_JSON = ["", "{", "[1,]", "00000000000000000000001", "9007199254740993 9007199254740993", "+9007199254740993", '"open']
+
+
+@pytest.mark.parametrize("reader", ["parse", "parseWithReviver", "parseWithScanner"])
+def test_numbers_of_64_bits(english, server, reader):
+    english.open(server)
+    read = "const {[given[0]]: read} = await import('/js/json64.js');"
+    for source, value in NUMBERS:
+        assert english.run_async(read + "return read(given[1]);", reader, source) == value, source
+    for source in NOT_JSON:
+        refused = read + "try { read(given[1]); return false; } catch (error) { return error instanceof SyntaxError; }"
+        assert english.run_async(refused, reader, source), source
+    long = json.dumps({"text": "\\\"9007199254740993" * 200000, "number": 9007199254740993})
+    assert english.run_async(read + "return read(given[1]).number;", reader, long) == "9007199254740993"
+
+
+def test_a_very_large_picture_is_made_smaller_first(english, server):
+    """12 MB of noise: what is sent is a JPEG of at most 2048 pixels a side."""
+    english.open(server, "/?collection=clothing")
+    sent = english.run_async("""
+        const {prepare} = await import('/js/picture.js');
+        const canvas = document.createElement('canvas');
+        [canvas.width, canvas.height] = [2400, 1600];
+        const pixels = new ImageData(2400, 1600);
+        for (let at = 0; at < pixels.data.length; at += 65536) {
+            crypto.getRandomValues(pixels.data.subarray(at, at + 65536));
+        }
+        canvas.getContext('2d').putImageData(pixels, 0, 0);
+        const blob = await new Promise((resolve) => canvas.toBlob(resolve, 'image/png'));
+        const result = await prepare(new File([blob], 'noise.png', {type: 'image/png'}));
+        const bitmap = await createImageBitmap(result);
+        return [blob.size, result.type, bitmap.width, bitmap.height];""")
+    assert sent[0] > 8 * 1024 * 1024
+    assert sent[1:] == ["image/jpeg", 2048, 1365]
+
+
+def test_a_picture_of_usual_size_is_sent_as_it_is(english, server):
+    english.open(server)
+    data = base64.b64encode(page_server.query_picture().read_bytes()).decode()
+    same = english.run_async("""
+        const {prepare} = await import('/js/picture.js');
+        const bytes = Uint8Array.from(atob(given[0]), (one) => one.charCodeAt(0));
+        const heic = await prepare(new File([bytes], 'photo.HEIC', {type: ''}));
+        const result = await prepare(new File([bytes], 'photo.jpg', {type: 'image/jpeg'}));
+        const sent = new Uint8Array(await result.arrayBuffer());
+        return [heic.type, result.type, sent.length === bytes.length && sent.every((one, at) => one === bytes[at])];""", data)
+    assert same == ["image/heic", "image/jpeg", True]
