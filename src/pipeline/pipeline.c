@@ -1,0 +1,277 @@
+/*
+ * Picture in, answer out.
+ *
+ *   bytes (or url → fetch) → decode → batcher → store
+ *
+ * Threads: all of it on the caller's thread, except inference (batcher.c). Decoding is limited to one picture per CPU
+ * by a semaphore: with 32 workers decoding at once nobody would finish earlier, and the engine's threads would be
+ * pushed off the CPU. The semaphore counts; who comes first is not kept in order, as every holder needs only a few
+ * milliseconds.
+ *
+ * Checks come before work: the collection must exist and have this model before anything is fetched or decoded.
+ */
+#include "pipeline/pipeline.h"
+
+#include "base/clock.h"
+#include "base/cpu.h"
+#include "base/limits.h"
+#include "image/image.h"
+#include "pipeline/batcher.h"
+
+struct pipeline {
+    struct pipeline_options options;
+    const struct embed_info *model;
+    struct batcher *batcher;
+    pthread_mutex_t mutex;
+    pthread_cond_t decoder_free;
+    unsigned decoders_free;
+};
+
+enum result pipeline_new(const struct pipeline_options *options, struct pipeline **out, struct err *err)
+{
+    struct pipeline *p = calloc(1, sizeof *p);
+    if (!p)
+        return err_no_memory(err);
+    p->options = *options;
+    p->model = embed_describe(options->embed);
+    p->decoders_free = options->decoders ? options->decoders : cpu_count();
+    pthread_mutex_init(&p->mutex, NULL);
+    if (clock_cond_init(&p->decoder_free)) {
+        pthread_mutex_destroy(&p->mutex);
+        free(p);
+        return err_no_memory(err);
+    }
+    enum result r = batcher_new(options->embed, &p->batcher, err);
+    if (r) {
+        pipeline_free(p);
+        return r;
+    }
+    *out = p;
+    return ERR_OK;
+}
+
+void pipeline_free(struct pipeline *p)
+{
+    if (!p)
+        return;
+    batcher_free(p->batcher);
+    pthread_cond_destroy(&p->decoder_free);
+    pthread_mutex_destroy(&p->mutex);
+    free(p);
+}
+
+struct store *pipeline_store(struct pipeline *p)
+{
+    return p->options.store;
+}
+
+const struct embed_info *pipeline_model(struct pipeline *p)
+{
+    return p->model;
+}
+
+static enum result decode_limited(struct pipeline *p, const void *data, size_t len, const struct image_want *want,
+    int64_t deadline_ms, struct image *out, struct err *err)
+{
+    pthread_mutex_lock(&p->mutex);
+    while (p->decoders_free == 0) {
+        if (!clock_wait(&p->decoder_free, &p->mutex, deadline_ms) && p->decoders_free == 0) {
+            pthread_mutex_unlock(&p->mutex);
+            return err_set(err, ERR_TIMEOUT, "the server is busy: the picture waited to be decoded until its deadline");
+        }
+    }
+    p->decoders_free--;
+    pthread_mutex_unlock(&p->mutex);
+
+    enum result r = image_decode(data, len, want, out, err);
+
+    pthread_mutex_lock(&p->mutex);
+    p->decoders_free++;
+    pthread_cond_signal(&p->decoder_free);
+    pthread_mutex_unlock(&p->mutex);
+    return r;
+}
+
+static enum result fetch_picture(
+    struct pipeline *p, const char *url, int64_t deadline_ms, struct buf *out, struct err *err)
+{
+    if (!p->options.fetch)
+        return err_set_field(err, ERR_UNSUPPORTED, "url", "this server does not download pictures; send `image` instead");
+    enum result r = fetch_get(p->options.fetch, url, deadline_ms, out, err);
+    if (r == ERR_OK && out->len == 0)
+        r = err_set(err, ERR_INVALID, "the URL answered with an empty body");
+    if (r && err)
+        snprintf(err->field, sizeof err->field, "url");
+    return r;
+}
+
+/* The picture's vector into `vector`, and its thumbnail into `image` where `side` is not 0. */
+static enum result embed_picture(struct pipeline *p, const struct pipeline_picture *picture, uint32_t side,
+    int64_t deadline_ms, float *vector, struct image *image, struct err *err)
+{
+    struct buf fetched;
+    buf_init(&fetched, LIMIT_FETCH_BYTES);
+    const void *data = picture->data;
+    size_t len = picture->len;
+    bool from_url = !data && picture->url;
+    enum result r = ERR_OK;
+    if (from_url) {
+        r = fetch_picture(p, picture->url, deadline_ms, &fetched, err);
+        if (r)
+            goto out;
+        data = fetched.data;
+        len = fetched.len;
+    } else if (!data || len == 0) {
+        r = err_set_field(err, ERR_INVALID, "image", "a picture is needed: `image` or `url`");
+        goto out;
+    }
+    const struct manifest *m = &p->model->manifest;
+    struct image_want want = {.width = m->width, .height = m->height, .resize = m->resize, .thumbnail_side = side};
+    struct image decoded = {0};
+    r = decode_limited(p, data, len, &want, deadline_ms, &decoded, err);
+    if (r) {
+        if (err && r != ERR_TIMEOUT && !err->field[0])
+            snprintf(err->field, sizeof err->field, "%s", from_url ? "url" : "image");
+        goto out;
+    }
+    r = batcher_run(p->batcher, decoded.pixels, vector, deadline_ms, err);
+    if (r)
+        image_free(&decoded);
+    else
+        *image = decoded;
+out:
+    buf_free(&fetched);
+    return r;
+}
+
+enum result pipeline_embed(struct pipeline *p, const struct pipeline_picture *picture, int64_t deadline_ms,
+    float *vector, struct err *err)
+{
+    struct image image = {0};
+    enum result r = embed_picture(p, picture, 0, deadline_ms, vector, &image, err);
+    image_free(&image);
+    return r;
+}
+
+enum result pipeline_create(struct pipeline *p, const char *collection, int64_t deadline_ms, struct err *err)
+{
+    struct store_settings settings = {
+        .dimension = p->model->manifest.dimension,
+        .metric = p->options.metric,
+        .thumbnails = p->options.thumbnail_side > 0,
+    };
+    snprintf(settings.model, sizeof settings.model, "%s", p->model->manifest.name);
+    return store_create(p->options.store, collection, &settings, deadline_ms, err);
+}
+
+/* The collection must exist and hold vectors of the model that is loaded. */
+static enum result check_collection(
+    struct pipeline *p, const char *collection, struct store_settings *settings, struct err *err)
+{
+    enum result r = store_settings(p->options.store, collection, settings, err);
+    if (r)
+        return r;
+    const struct manifest *m = &p->model->manifest;
+    if (strcmp(settings->model, m->name) != 0 || settings->dimension != m->dimension)
+        return err_set_field(err, ERR_INVALID, "collection",
+            "collection \"%.64s\" was made with the model %s (%u dimensions), but this server runs %s (%u): start it with "
+            "--model %s, or make a new collection",
+            collection, settings->model, settings->dimension, m->name, m->dimension, settings->model);
+    return ERR_OK;
+}
+
+/* Embed where a picture is given, then write. */
+static enum result write_record(struct pipeline *p, const char *collection, const struct store_settings *settings,
+    const struct pipeline_record *record, int64_t deadline_ms, struct store_write *write, struct err *err)
+{
+    float *vector = NULL;
+    struct image image = {0};
+    enum result r = ERR_OK;
+    if (record->picture.data || record->picture.url) {
+        vector = malloc(settings->dimension * sizeof *vector);
+        if (!vector)
+            return err_no_memory(err);
+        uint32_t side = settings->thumbnails ? p->options.thumbnail_side : 0;
+        r = embed_picture(p, &record->picture, side, deadline_ms, vector, &image, err);
+        if (r)
+            goto out;
+    }
+    write->fileid = record->fileid;
+    write->has_itemid = record->has_itemid;
+    write->itemid = record->itemid;
+    write->tags = record->tags;
+    write->brief = record->brief;
+    write->vector = vector;
+    write->thumbnail = image.thumbnail;
+    write->thumbnail_len = image.thumbnail_len;
+    r = store_write(p->options.store, collection, write, 1, deadline_ms, err);
+out:
+    image_free(&image);
+    free(vector);
+    return r;
+}
+
+enum result pipeline_add(struct pipeline *p, const char *collection, const struct pipeline_record *record,
+    int64_t deadline_ms, struct err *err)
+{
+    struct store_settings settings;
+    enum result r = check_collection(p, collection, &settings, err);
+    if (r)
+        return r;
+    if (!record->picture.data && !record->picture.url)
+        return err_set_field(err, ERR_INVALID, "image", "a picture is needed: `image` (base64) or `url`");
+    struct pipeline_record whole = *record;
+    whole.tags = record->tags ? record->tags : "[]";
+    whole.brief = record->brief ? record->brief : "{}";
+    struct store_write write = {.kind = STORE_PUT};
+    return write_record(p, collection, &settings, &whole, deadline_ms, &write, err);
+}
+
+enum result pipeline_update(struct pipeline *p, const char *collection, const struct pipeline_record *record,
+    int64_t deadline_ms, bool *found, struct err *err)
+{
+    struct store_settings settings;
+    enum result r = check_collection(p, collection, &settings, err);
+    if (r)
+        return r;
+    struct store_records present = {0};
+    r = store_get_file(p->options.store, collection, record->fileid, deadline_ms, &present, err);
+    /* A record whose vector is damaged is there, and an update may be what mends it. */
+    bool exists = r == ERR_CORRUPT || present.count > 0;
+    store_records_free(&present);
+    if (r && r != ERR_CORRUPT)
+        return r;
+    if (!exists) {
+        *found = false;
+        return ERR_OK;
+    }
+    struct store_write write = {.kind = STORE_UPDATE};
+    r = write_record(p, collection, &settings, record, deadline_ms, &write, err);
+    if (r)
+        return r;
+    *found = write.status == ERR_OK;
+    return ERR_OK;
+}
+
+enum result pipeline_search(struct pipeline *p, const char *collection, const struct pipeline_search *search,
+    int64_t deadline_ms, struct store_records *out, struct err *err)
+{
+    struct store_settings settings;
+    enum result r = check_collection(p, collection, &settings, err);
+    if (r)
+        return r;
+    if (search->filter && search->filter[strspn(search->filter, " \t\r\n")])
+        return err_set_field(err, ERR_UNSUPPORTED, "filter",
+            "filters are not available in this version; nothing was searched. Leave `filter` away or empty");
+    float *vector = malloc(settings.dimension * sizeof *vector);
+    if (!vector)
+        return err_no_memory(err);
+    r = pipeline_embed(p, &search->picture, deadline_ms, vector, err);
+    if (r == ERR_OK) {
+        struct store_query query = {
+            .vector = vector, .limit = search->limit, .offset = search->offset, .group = search->group};
+        r = store_search(p->options.store, collection, &query, deadline_ms, out, err);
+    }
+    free(vector);
+    return r;
+}

@@ -1,0 +1,73 @@
+/*
+ * A picture or a query → what the API answers. The only place where the stages meet.
+ *
+ * The caller's thread decodes (at most one decode per CPU at a time, by a semaphore), then gives the pixels to the
+ * batcher and waits. The batcher's threads take what waits, up to the model's largest batch, and run it: a lone
+ * request does not wait for company, and under load batches fill by themselves because requests arrive while the
+ * engine is busy. Admission: over `LIMIT_EMBED_QUEUE` waiting pictures are refused with ERR_BUSY.
+ */
+#ifndef PIPELINE_PIPELINE_H
+#define PIPELINE_PIPELINE_H
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "embed/embed.h"
+#include "fetch/fetch.h"
+#include "store/store.h"
+
+struct pipeline;
+
+struct pipeline_options {
+    struct store *store; /* stays the caller's, outlives the pipeline */
+    struct embed *embed; /* the same */
+    struct fetch *fetch; /* the same; NULL: `url` is refused */
+    unsigned decoders;   /* 0: one per CPU */
+    enum store_metric metric;  /* of new collections */
+    uint32_t thumbnail_side;   /* 0: keep none */
+};
+
+enum result pipeline_new(const struct pipeline_options *options, struct pipeline **out, struct err *err) ERR_MUST_USE;
+/* No call may run. NULL is accepted. */
+void pipeline_free(struct pipeline *pipeline);
+
+struct store *pipeline_store(struct pipeline *pipeline);
+const struct embed_info *pipeline_model(struct pipeline *pipeline);
+
+/* Where a picture comes from: `data`, else `url`. */
+struct pipeline_picture {
+    const void *data; /* bytes of the file; NULL: none */
+    size_t len;
+    const char *url;  /* NULL: none */
+};
+
+/* A vector of pipeline_model()->manifest.dimension floats into `vector`. */
+enum result pipeline_embed(struct pipeline *pipeline, const struct pipeline_picture *picture, int64_t deadline_ms,
+    float *vector, struct err *err) ERR_MUST_USE;
+
+enum result pipeline_create(struct pipeline *pipeline, const char *collection, int64_t deadline_ms, struct err *err) ERR_MUST_USE;
+
+/* One write of API.md: vector and thumbnail are made here. See struct store_write for the members. */
+struct pipeline_record {
+    int64_t fileid;
+    bool has_itemid;
+    int64_t itemid;
+    const char *tags, *brief;        /* JSON text; NULL: not given */
+    struct pipeline_picture picture; /* of an update: may be empty */
+};
+/* ERR_INVALID where the collection was made with another model; the sentence says what to do. */
+enum result pipeline_add(struct pipeline *pipeline, const char *collection, const struct pipeline_record *record,
+    int64_t deadline_ms, struct err *err) ERR_MUST_USE;
+/* `found` is false, and nothing is fetched or decoded, where the fileid does not exist. */
+enum result pipeline_update(struct pipeline *pipeline, const char *collection, const struct pipeline_record *record,
+    int64_t deadline_ms, bool *found, struct err *err) ERR_MUST_USE;
+
+struct pipeline_search {
+    struct pipeline_picture picture;
+    uint32_t limit, offset;
+    bool group;
+    const char *filter; /* NULL or blank: none */
+};
+enum result pipeline_search(struct pipeline *pipeline, const char *collection, const struct pipeline_search *search,
+    int64_t deadline_ms, struct store_records *out, struct err *err) ERR_MUST_USE;
+
+#endif
