@@ -1,0 +1,343 @@
+/*
+ * The router. One table lists every route; api_gate() and api_handle() walk it, the documentation is tested against it.
+ *
+ * A route's function returns an error or fills the reply; here the error becomes a reply of the route's family:
+ * HTTP 200 with code 10100 for the compatible routes, problem+json with a real status for the others.
+ */
+#include "api/route.h"
+
+#include "base/log.h"
+#include "base/parse.h"
+#include "json/json.h"
+#include "web/web.h"
+
+enum family { COMPATIBLE, NATIVE };
+
+static const struct route {
+    const char *methods; /* separated by blanks; HEAD goes with GET */
+    const char *pattern; /* {…} is one segment of the path */
+    enum family family;
+    route_fn fn;
+} routes[] = {
+    {"POST", "/milvus/collection/create", COMPATIBLE, compatible_create},
+    {"POST", "/milvus/collection/drop", COMPATIBLE, compatible_drop},
+    {"POST", "/milvus/img/add", COMPATIBLE, compatible_add},
+    {"POST", "/milvus/img/update", COMPATIBLE, compatible_update},
+    {"POST", "/milvus/img/search", COMPATIBLE, compatible_search},
+    {"POST GET", "/milvus/img/count", COMPATIBLE, compatible_count},
+    {"POST GET", "/milvus/img/delete", COMPATIBLE, compatible_delete},
+    {"POST GET", "/milvus/img/get", COMPATIBLE, compatible_get},
+    {"GET", "/v1/collections", NATIVE, v1_collections_list},
+    {"PUT", "/v1/collections/{c}", NATIVE, v1_collection_create},
+    {"GET", "/v1/collections/{c}", NATIVE, v1_collection_stats},
+    {"DELETE", "/v1/collections/{c}", NATIVE, v1_collection_drop},
+    {"GET", "/v1/collections/{c}/images", NATIVE, v1_images_browse},
+    {"PUT", "/v1/collections/{c}/images/{fileid}", NATIVE, v1_image_put},
+    {"GET", "/v1/collections/{c}/images/{fileid}", NATIVE, v1_image_get},
+    {"DELETE", "/v1/collections/{c}/images/{fileid}", NATIVE, v1_image_delete},
+    {"GET", "/v1/collections/{c}/images/{fileid}/thumbnail", NATIVE, v1_image_thumbnail},
+    {"POST", "/v1/collections/{c}/search", NATIVE, v1_search},
+    {"POST", "/v1/embed", NATIVE, v1_embed},
+    {"GET", "/v1/models", NATIVE, v1_models},
+    {"GET", "/healthz", NATIVE, v1_healthz},
+    {"GET", "/readyz", NATIVE, v1_readyz},
+};
+#define ROUTE_COUNT (sizeof routes / sizeof *routes)
+
+bool api_route(size_t i, const char **methods, const char **pattern)
+{
+    if (i >= ROUTE_COUNT)
+        return false;
+    *methods = routes[i].methods;
+    *pattern = routes[i].pattern;
+    return true;
+}
+
+/* --- matching ------------------------------------------------------------------------------------------------- */
+
+/* Whether the path has the pattern's form; segments in braces are copied to `call` where it is not NULL. */
+static bool match(const char *pattern, const char *path, struct route_call *call)
+{
+    while (*pattern && *path) {
+        if (*pattern != '{') {
+            if (*pattern++ != *path++)
+                return false;
+            continue;
+        }
+        bool is_collection = strncmp(pattern, "{c}", 3) == 0;
+        size_t n = strcspn(path, "/");
+        if (n == 0)
+            return false;
+        if (call && is_collection)
+            snprintf(call->collection, sizeof call->collection, "%.*s", (int)(n < 4096 ? n : 4096), path);
+        else if (call)
+            snprintf(call->id, sizeof call->id, "%.*s", (int)(n < 4096 ? n : 4096), path);
+        path += n;
+        pattern += strcspn(pattern, "}") + 1;
+    }
+    return !*pattern && !*path;
+}
+
+static bool method_in(const char *methods, const char *method)
+{
+    if (strcmp(method, "HEAD") == 0)
+        method = "GET";
+    size_t n = strlen(method);
+    for (const char *m = methods; m; m = strchr(m, ' ')) {
+        m += *m == ' ';
+        if (strncmp(m, method, n) == 0 && (m[n] == '\0' || m[n] == ' '))
+            return true;
+    }
+    return false;
+}
+
+/* The route, or NULL with the status (404 or 405) and the methods that the path does have. */
+static const struct route *find_route(
+    const struct http_request *request, struct route_call *call, unsigned *status, char *allow, size_t allow_size)
+{
+    *status = 404;
+    size_t n = 0;
+    allow[0] = '\0';
+    for (size_t i = 0; i < ROUTE_COUNT; i++) {
+        if (!match(routes[i].pattern, request->path, NULL))
+            continue;
+        if (method_in(routes[i].methods, request->method)) {
+            if (call)
+                match(routes[i].pattern, request->path, call);
+            return &routes[i];
+        }
+        *status = 405;
+        for (const char *m = routes[i].methods; *m && n + 4 < allow_size;) {
+            size_t len = strcspn(m, " ");
+            n += (size_t)snprintf(allow + n, allow_size - n, "%s%.*s", n ? ", " : "", (int)len, m);
+            m += len + (m[len] == ' ');
+        }
+    }
+    return NULL;
+}
+
+/* --- errors --------------------------------------------------------------------------------------------------- */
+
+static unsigned native_status(const struct err *err)
+{
+    bool picture = strcmp(err->field, "image") == 0 || strcmp(err->field, "url") == 0;
+    switch (err->code) {
+    case ERR_INVALID:
+        return picture ? 422 : 400;
+    case ERR_NOT_FOUND:
+        return 404;
+    case ERR_EXISTS:
+        return 409;
+    case ERR_TOO_LARGE:
+        return 413;
+    case ERR_UNSUPPORTED:
+        return picture || strcmp(err->field, "Content-Type") == 0 ? 415 : 400;
+    case ERR_DENIED:
+        return picture ? 422 : 403;
+    case ERR_BUSY:
+        return 503;
+    case ERR_TIMEOUT:
+        return 504;
+    case ERR_UNAVAILABLE:
+        return picture ? 502 : 503;
+    default:
+        return 500;
+    }
+}
+
+/* The statuses that API.md allows beside 200 on the compatible routes, where this error is one of them. */
+static unsigned compatible_status(const struct err *err)
+{
+    if (err->code == ERR_BUSY)
+        return 503;
+    if (err->code == ERR_UNSUPPORTED && strcmp(err->field, "Content-Type") == 0)
+        return 415;
+    return 200;
+}
+
+static const char *title(unsigned status)
+{
+    switch (status) {
+    case 400: return "Bad request";
+    case 401: return "Authentication needed";
+    case 403: return "Forbidden";
+    case 404: return "Not found";
+    case 405: return "Method not allowed";
+    case 408: return "Request timeout";
+    case 409: return "Conflict";
+    case 411: return "Length required";
+    case 413: return "Too large";
+    case 415: return "Unsupported media type";
+    case 422: return "Not a usable picture";
+    case 429: return "Too many requests";
+    case 431: return "Request headers too large";
+    case 500: return "Internal error";
+    case 502: return "Download failed";
+    case 503: return "Busy";
+    case 504: return "Deadline passed";
+    default: return "Error";
+    }
+}
+
+/* Text may hold bytes of the request that are not UTF-8: those are replaced, since JSON cannot hold them. */
+static enum result append_text(struct buf *out, const char *text)
+{
+    char clean[ERR_FIELD_MAX + ERR_MESSAGE_MAX + 4];
+    snprintf(clean, sizeof clean, "%s", text);
+    if (json_append_string(out, clean, strlen(clean)) == ERR_OK)
+        return ERR_OK;
+    for (char *p = clean; *p; p++)
+        if ((unsigned char)*p >= 0x80)
+            *p = '?';
+    return json_append_string(out, clean, strlen(clean));
+}
+
+static void write_problem(struct http_reply *reply, unsigned status, const char *field, const char *detail)
+{
+    struct buf *b = &reply->body;
+    reply->content_type = "application/problem+json";
+    bool ok = buf_appendf(b, "{\"type\":\"about:blank\",\"title\":\"%s\",\"status\":%u,\"detail\":", title(status), status) == ERR_OK &&
+              append_text(b, detail) == ERR_OK;
+    if (ok && field && *field)
+        ok = buf_append_str(b, ",\"field\":") == ERR_OK && append_text(b, field) == ERR_OK;
+    if (!ok || buf_append_str(b, "}"))
+        buf_clear(b);
+}
+
+static void write_failure(struct http_reply *reply, const char *field, const char *message)
+{
+    struct buf *b = &reply->body;
+    char text[ERR_FIELD_MAX + ERR_MESSAGE_MAX + 4];
+    /* The field is named, unless the sentence does it already. */
+    if (field && *field && !strstr(message, field))
+        snprintf(text, sizeof text, "%s: %s", field, message);
+    else
+        snprintf(text, sizeof text, "%s", message);
+    reply->content_type = "application/json";
+    if (buf_append_str(b, "{\"code\":10100,\"message\":") || append_text(b, text) || buf_append_str(b, "}"))
+        buf_clear(b);
+}
+
+static void reply_error(enum family family, const struct err *err, struct http_reply *reply)
+{
+    buf_clear(&reply->body);
+    reply->header_count = 0;
+    reply->status = family == COMPATIBLE ? compatible_status(err) : native_status(err);
+    if (reply->status == 503 && http_reply_header(reply, "Retry-After", "1"))
+        reply->header_count = 0;
+    if (family == COMPATIBLE)
+        write_failure(reply, err->field, err->message);
+    else
+        write_problem(reply, reply->status, err->field, err->message);
+}
+
+void api_error_body(void *user, const char *path, unsigned status, const char *message, struct http_reply *reply)
+{
+    (void)user;
+    buf_clear(&reply->body);
+    reply->status = status;
+    bool native = path && (strncmp(path, "/v1/", 4) == 0 || strcmp(path, "/v1") == 0);
+    if (native)
+        write_problem(reply, status, "", message);
+    else
+        write_failure(reply, "", message);
+}
+
+/* --- the page ------------------------------------------------------------------------------------------------- */
+
+/* A file of the page, or false where the path names none. */
+static bool reply_page(const struct http_request *request, struct http_reply *reply)
+{
+    bool get = strcmp(request->method, "GET") == 0 || strcmp(request->method, "HEAD") == 0;
+    const struct web_file *file = get ? web_find(request->path) : NULL;
+    if (!file)
+        return false;
+    const char *known = http_header(request, "If-None-Match");
+    bool unchanged = known && strstr(known, file->etag);
+    reply->status = unchanged ? 304 : 200;
+    reply->content_type = file->content_type;
+    reply->static_body = unchanged ? "" : (const void *)file->data;
+    reply->static_len = unchanged ? 0 : file->len;
+    /* The files change with the program only, but then at once: the browser asks, and mostly gets a 304. */
+    if (http_reply_header(reply, "ETag", file->etag) || http_reply_header(reply, "Cache-Control", "no-cache") ||
+        http_reply_header(reply, "Content-Security-Policy", WEB_CSP) ||
+        http_reply_header(reply, "Referrer-Policy", "no-referrer"))
+        reply->status = 500;
+    return true;
+}
+
+/* --- entry points --------------------------------------------------------------------------------------------- */
+
+static void reply_no_route(void *user, const struct http_request *request, unsigned status, const char *allow, struct http_reply *reply)
+{
+    char text[256];
+    if (status == 405)
+        snprintf(text, sizeof text, "%.60s is not a method of this route; it has %s", request->method, allow);
+    else
+        snprintf(text, sizeof text, "there is no route %.180s", request->path);
+    api_error_body(user, request->path, status, text, reply);
+    if (status == 405 && http_reply_header(reply, "Allow", allow))
+        reply->status = 500;
+}
+
+void api_gate(void *user, const struct http_request *head, struct http_reply *reply)
+{
+    unsigned status;
+    char allow[128];
+    bool get = strcmp(head->method, "GET") == 0 || strcmp(head->method, "HEAD") == 0;
+    if ((get && web_find(head->path)) || find_route(head, NULL, &status, allow, sizeof allow))
+        return;
+    if (status == 404 && web_find(head->path)) {
+        status = 405;
+        snprintf(allow, sizeof allow, "GET");
+    }
+    reply_no_route(user, head, status, allow, reply);
+}
+
+void api_handle(void *user, const struct http_request *request, struct http_reply *reply)
+{
+    struct api *api = user;
+    if (reply_page(request, reply))
+        return;
+    struct route_call call = {.api = api, .pipeline = api->options.pipeline, .request = request, .reply = reply};
+    unsigned status;
+    char allow[128];
+    const struct route *route = find_route(request, &call, &status, allow, sizeof allow);
+    if (!route) {
+        reply_no_route(user, request, status, allow, reply);
+        return;
+    }
+    reply->content_type = "application/json";
+    struct err err = {0};
+    enum result r = ERR_OK;
+    if (call.collection[0] && !parse_is_collection_name(call.collection))
+        r = err_set_field(&err, ERR_INVALID, "collection",
+            "the path names no collection: letters, digits and _, not starting with a digit, at most %d characters",
+            LIMIT_COLLECTION_NAME);
+    if (r == ERR_OK)
+        r = route->fn(&call, &err);
+    if (r == ERR_OK)
+        return;
+    if (err.code == ERR_OK) { /* a function that failed without a sentence: never leave the client without one */
+        err.code = r;
+        snprintf(err.message, sizeof err.message, "the request failed: %s", err_name(r));
+    }
+    if (err.code == ERR_INTERNAL || err.code == ERR_IO || err.code == ERR_CORRUPT || err.code == ERR_NO_MEMORY)
+        log_line(LOG_ERROR, "%s %s: %s", request->method, request->path, err.message);
+    reply_error(route->family, &err, reply);
+}
+
+enum result api_new(const struct api_options *options, struct api **out, struct err *err)
+{
+    struct api *api = calloc(1, sizeof *api);
+    if (!api)
+        return err_no_memory(err);
+    api->options = *options;
+    *out = api;
+    return ERR_OK;
+}
+
+void api_free(struct api *api)
+{
+    free(api);
+}

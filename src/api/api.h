@@ -1,0 +1,33 @@
+/*
+ * Routes and JSON: an HTTP request → calls of the pipeline → a reply. API.md is the contract.
+ *
+ * The three functions below are the callbacks of struct http_options; `user` is the struct api. They also work on
+ * requests that a test has built: there is no socket here.
+ */
+#ifndef API_API_H
+#define API_API_H
+
+#include "http/http.h"
+#include "pipeline/pipeline.h"
+
+struct api;
+
+struct api_options {
+    struct pipeline *pipeline; /* stays the caller's, outlives the api */
+    const char *version;       /* constant string */
+};
+
+enum result api_new(const struct api_options *options, struct api **out, struct err *err) ERR_MUST_USE;
+/* No call may run. NULL is accepted. */
+void api_free(struct api *api);
+
+void api_handle(void *api, const struct http_request *request, struct http_reply *reply);
+/* Refuses routes and methods that do not exist, before a body is read. */
+void api_gate(void *api, const struct http_request *head, struct http_reply *reply);
+/* The body of an error that the HTTP server found: the compatible shape, or problem+json below /v1. */
+void api_error_body(void *api, const char *path, unsigned status, const char *message, struct http_reply *reply);
+
+/* The i-th route, for the test that compares the table with the documentation; false past the last. */
+bool api_route(size_t i, const char **methods, const char **pattern);
+
+#endif

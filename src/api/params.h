@@ -1,0 +1,53 @@
+/*
+ * Parameters of a request, wherever they stand: members of a JSON body, fields of a form, the query string.
+ * Where one is given twice, the body wins. null in JSON counts as absent.
+ *
+ * Getters leave their out-parameter alone and set *found to false where the parameter is absent; an error names the
+ * parameter as its field. Strings live as long as the struct params.
+ */
+#ifndef API_PARAMS_H
+#define API_PARAMS_H
+
+#include "http/http.h"
+#include "json/json.h"
+#include "pipeline/pipeline.h"
+
+#define PARAMS_OWNED_MAX 16
+
+struct params {
+    const struct http_request *request;
+    struct json_object *json; /* NULL: the body is no JSON */
+    struct http_form form;
+    const char *raw;          /* a body that is the picture itself; NULL: none */
+    size_t raw_len;
+    void *owned[PARAMS_OWNED_MAX]; /* copies behind the strings given out */
+    size_t owned_count;
+};
+
+/*
+ * `allow_raw`: a body of any type but JSON and forms is taken as the picture. ERR_UNSUPPORTED with field
+ * "Content-Type" for a body of a type that is not read here. `out` is released with params_free() in any case.
+ */
+enum result params_parse(const struct http_request *request, bool allow_raw, struct params *out, struct err *err)
+    ERR_MUST_USE;
+void params_free(struct params *params);
+
+/* UTF-8, NUL-terminated. */
+enum result params_string(struct params *params, const char *name, bool *found, const char **out, struct err *err)
+    ERR_MUST_USE;
+enum result params_i64(struct params *params, const char *name, bool *found, int64_t *out, struct err *err) ERR_MUST_USE;
+enum result params_bool(struct params *params, const char *name, bool *found, bool *out, struct err *err) ERR_MUST_USE;
+
+/* `collection`: there, and a name as API.md demands it; whether it exists is the store's to say. */
+enum result params_collection(struct params *params, const char **out, struct err *err) ERR_MUST_USE;
+/* `fileid`: there. */
+enum result params_fileid(struct params *params, int64_t *out, struct err *err) ERR_MUST_USE;
+/* As compact JSON text within the limits; NULL where absent. */
+enum result params_tags(struct params *params, const char **out, struct err *err) ERR_MUST_USE;
+enum result params_brief(struct params *params, const char **out, struct err *err) ERR_MUST_USE;
+/* `image` (decoded from base64 where it is text) or `url`; both members NULL where there is neither. */
+enum result params_picture(struct params *params, struct pipeline_picture *out, struct err *err) ERR_MUST_USE;
+/* limit, offset, group and filter with their defaults and limits. */
+enum result params_search(struct params *params, struct pipeline_search *out, struct err *err) ERR_MUST_USE;
+
+#endif

@@ -1,0 +1,50 @@
+/* Inside api/: what a route's function gets, and what all of them share. */
+#ifndef API_ROUTE_H
+#define API_ROUTE_H
+
+#include "api/api.h"
+
+struct api {
+    struct api_options options;
+};
+
+/* One call of one route. */
+struct route_call {
+    struct api *api;
+    struct pipeline *pipeline;
+    const struct http_request *request;
+    struct http_reply *reply;
+    char collection[LIMIT_COLLECTION_NAME + 2]; /* of the path, one longer than a name may be; "" where there is none */
+    char id[32];                                /* {fileid} of the path, as text */
+};
+
+/* Fills the reply on success; on failure returns the error, which the caller turns into the reply of its family. */
+typedef enum result (*route_fn)(struct route_call *call, struct err *err);
+
+/* The compatible routes (compatible.c). */
+enum result compatible_create(struct route_call *call, struct err *err);
+enum result compatible_add(struct route_call *call, struct err *err);
+enum result compatible_update(struct route_call *call, struct err *err);
+enum result compatible_search(struct route_call *call, struct err *err);
+enum result compatible_count(struct route_call *call, struct err *err);
+enum result compatible_delete(struct route_call *call, struct err *err);
+enum result compatible_drop(struct route_call *call, struct err *err);
+enum result compatible_get(struct route_call *call, struct err *err);
+
+/* /v1 (v1_collections.c, v1_images.c, v1_search.c). */
+enum result v1_collections_list(struct route_call *call, struct err *err);
+enum result v1_collection_create(struct route_call *call, struct err *err);
+enum result v1_collection_stats(struct route_call *call, struct err *err);
+enum result v1_collection_drop(struct route_call *call, struct err *err);
+enum result v1_image_put(struct route_call *call, struct err *err);
+enum result v1_image_get(struct route_call *call, struct err *err);
+enum result v1_image_delete(struct route_call *call, struct err *err);
+enum result v1_image_thumbnail(struct route_call *call, struct err *err);
+enum result v1_images_browse(struct route_call *call, struct err *err);
+enum result v1_search(struct route_call *call, struct err *err);
+enum result v1_embed(struct route_call *call, struct err *err);
+enum result v1_models(struct route_call *call, struct err *err);
+enum result v1_healthz(struct route_call *call, struct err *err);
+enum result v1_readyz(struct route_call *call, struct err *err);
+
+#endif

@@ -1,0 +1,136 @@
+/* /v1/collections, /v1/models, /healthz and /readyz. */
+#include "api/route.h"
+#include "base/cpu.h"
+#include "json/json.h"
+
+#include <inttypes.h>
+
+static const char *metric_name(enum store_metric metric)
+{
+    static const char *const names[] = {[STORE_L2] = "L2", [STORE_IP] = "IP", [STORE_COSINE] = "COSINE"};
+    return names[metric];
+}
+
+static enum result too_large(enum result r, struct err *err)
+{
+    return r ? err_set(err, r, "the reply is too large") : ERR_OK;
+}
+
+/* `"name":…,"model":…,"dimension":…,"metric":…,"count":…` */
+static enum result write_summary(struct buf *out, const char *name, const struct store_stats *s)
+{
+    enum result r = buf_appendf(out, "\"name\":\"%s\",\"model\":", name); /* a name needs no escaping */
+    if (r == ERR_OK)
+        r = json_append_string(out, s->settings.model, strlen(s->settings.model));
+    if (r == ERR_OK)
+        r = buf_appendf(out, ",\"dimension\":%u,\"metric\":\"%s\",\"count\":%" PRIu64, s->settings.dimension,
+            metric_name(s->settings.metric), s->records);
+    return r;
+}
+
+enum result v1_collections_list(struct route_call *call, struct err *err)
+{
+    struct store *store = pipeline_store(call->pipeline);
+    struct buf *body = &call->reply->body;
+    char **names = NULL;
+    size_t count = 0, written = 0;
+    enum result r = store_list(store, &names, &count, err);
+    if (r)
+        return r;
+    r = too_large(buf_append_str(body, "{\"collections\":["), err);
+    for (size_t i = 0; i < count && r == ERR_OK; i++) {
+        struct store_stats stats;
+        r = store_stats(store, names[i], call->request->deadline_ms, &stats, err);
+        if (r == ERR_NOT_FOUND) { /* dropped since it was listed */
+            r = ERR_OK;
+            continue;
+        }
+        if (r == ERR_OK)
+            r = too_large(buf_append_str(body, written++ ? ",{" : "{"), err);
+        if (r == ERR_OK)
+            r = too_large(write_summary(body, names[i], &stats), err);
+        if (r == ERR_OK)
+            r = too_large(buf_append_str(body, "}"), err);
+    }
+    free(names);
+    return r ? r : too_large(buf_append_str(body, "]}"), err);
+}
+
+enum result v1_collection_stats(struct route_call *call, struct err *err)
+{
+    struct store_stats s;
+    enum result r = store_stats(pipeline_store(call->pipeline), call->collection, call->request->deadline_ms, &s, err);
+    if (r)
+        return r;
+    struct buf *body = &call->reply->body;
+    r = buf_append_str(body, "{");
+    if (r == ERR_OK)
+        r = write_summary(body, call->collection, &s);
+    if (r == ERR_OK)
+        r = buf_appendf(body,
+            ",\"items\":%" PRIu64 ",\"damaged\":%" PRIu64 ",\"thumbnails\":%s,\"bytes\":{\"disk\":%" PRIu64 ",\"memory\":%" PRIu64 "}}",
+            s.items, s.damaged, s.settings.thumbnails ? "true" : "false", s.bytes_disk, s.bytes_memory);
+    return too_large(r, err);
+}
+
+enum result v1_collection_create(struct route_call *call, struct err *err)
+{
+    enum result r = pipeline_create(call->pipeline, call->collection, call->request->deadline_ms, err);
+    if (r)
+        return r;
+    call->reply->status = 201;
+    return v1_collection_stats(call, err);
+}
+
+enum result v1_collection_drop(struct route_call *call, struct err *err)
+{
+    enum result r = store_drop(pipeline_store(call->pipeline), call->collection, call->request->deadline_ms, err);
+    if (r == ERR_OK)
+        call->reply->status = 204;
+    return r;
+}
+
+enum result v1_models(struct route_call *call, struct err *err)
+{
+    const struct embed_info *info = pipeline_model(call->pipeline);
+    const struct manifest *m = &info->manifest;
+    struct buf *body = &call->reply->body;
+    enum result r = buf_append_str(body, "{\"models\":[{\"name\":");
+    if (r == ERR_OK)
+        r = json_append_string(body, m->name, strlen(m->name));
+    if (r == ERR_OK)
+        r = buf_appendf(body, ",\"dimension\":%u,\"input\":[%u,%u],\"precision\":\"%s\",\"threads\":%u,\"engine\":\"%s\",\"engine_version\":",
+            m->dimension, m->width, m->height, info->precision, info->threads, info->engine);
+    if (r == ERR_OK)
+        r = json_append_string(body, info->engine_version, strlen(info->engine_version));
+    if (r == ERR_OK)
+        r = buf_append_str(body, ",\"device\":");
+    if (r == ERR_OK)
+        r = json_append_string(body, info->device, strlen(info->device));
+    if (r == ERR_OK)
+        r = buf_append_str(body, ",\"licence\":");
+    if (r == ERR_OK)
+        r = json_append_string(body, m->licence, strlen(m->licence));
+    if (r == ERR_OK)
+        r = buf_append_str(body, "}]}");
+    return too_large(r, err);
+}
+
+enum result v1_healthz(struct route_call *call, struct err *err)
+{
+    return too_large(
+        buf_appendf(&call->reply->body, "{\"status\":\"ok\",\"version\":\"%s\"}", call->api->options.version), err);
+}
+
+/* The server listens only after store and model are open; what remains is whether the store still answers. */
+enum result v1_readyz(struct route_call *call, struct err *err)
+{
+    char **names = NULL;
+    size_t count = 0;
+    struct err why = {0};
+    enum result r = store_list(pipeline_store(call->pipeline), &names, &count, &why);
+    free(names);
+    if (r)
+        return err_set(err, ERR_BUSY, "not ready: %.400s", why.message);
+    return too_large(buf_append_str(&call->reply->body, "{\"status\":\"ready\"}"), err);
+}

@@ -1,0 +1,81 @@
+/* /v1/collections/{c}/search and /v1/embed. */
+#include "api/params.h"
+#include "api/route.h"
+#include "api/write_json.h"
+#include "base/clock.h"
+
+static enum result write_hits(struct buf *body, const char *collection, const struct store_records *hits)
+{
+    enum result r = buf_append_str(body, "{\"hits\":[");
+    for (size_t i = 0; i < hits->count && r == ERR_OK; i++) {
+        r = buf_append_str(body, i ? ",{" : "{");
+        if (r == ERR_OK)
+            r = write_json_record(body, &hits->items[i]);
+        if (r == ERR_OK)
+            r = buf_append_str(body, ",\"distance\":");
+        if (r == ERR_OK)
+            r = json_append_float(body, hits->items[i].distance);
+        if (r == ERR_OK)
+            r = buf_append_str(body, ",\"thumbnail\":");
+        if (r == ERR_OK)
+            r = write_json_thumbnail(body, collection, &hits->items[i]);
+        if (r == ERR_OK)
+            r = buf_append_str(body, "}");
+    }
+    return r ? r : buf_append_str(body, "]");
+}
+
+enum result v1_search(struct route_call *call, struct err *err)
+{
+    struct params params;
+    struct pipeline_search search = {0};
+    struct store_records hits = {0};
+    int64_t start = clock_now_us();
+    enum result r = params_parse(call->request, true, &params, err);
+    if (r == ERR_OK)
+        r = params_search(&params, &search, err);
+    if (r == ERR_OK)
+        r = pipeline_search(call->pipeline, call->collection, &search, call->request->deadline_ms, &hits, err);
+    if (r == ERR_OK) {
+        r = write_hits(&call->reply->body, call->collection, &hits);
+        if (r == ERR_OK)
+            r = buf_appendf(&call->reply->body, ",\"took_ms\":%.1f}", (double)(clock_now_us() - start) / 1000);
+        if (r)
+            err_set(err, r, "the reply is too large; ask for fewer hits at once");
+    }
+    store_records_free(&hits);
+    params_free(&params);
+    return r;
+}
+
+enum result v1_embed(struct route_call *call, struct err *err)
+{
+    const struct manifest *m = &pipeline_model(call->pipeline)->manifest;
+    struct params params;
+    struct pipeline_picture picture = {0};
+    struct buf *body = &call->reply->body;
+    float *vector = malloc(m->dimension * sizeof *vector);
+    enum result r = params_parse(call->request, true, &params, err);
+    if (r == ERR_OK && !vector)
+        r = err_no_memory(err);
+    if (r == ERR_OK)
+        r = params_picture(&params, &picture, err);
+    if (r == ERR_OK)
+        r = pipeline_embed(call->pipeline, &picture, call->request->deadline_ms, vector, err);
+    if (r == ERR_OK) {
+        r = buf_append_str(body, "{\"model\":");
+        if (r == ERR_OK)
+            r = json_append_string(body, m->name, strlen(m->name));
+        if (r == ERR_OK)
+            r = buf_appendf(body, ",\"dimension\":%u,\"vector\":", m->dimension);
+        if (r == ERR_OK)
+            r = write_json_vector(body, vector, m->dimension);
+        if (r == ERR_OK)
+            r = buf_append_str(body, "}");
+        if (r)
+            err_set(err, r, "the reply is too large");
+    }
+    params_free(&params);
+    free(vector);
+    return r;
+}

@@ -1,0 +1,335 @@
+/*
+ * The routes without a socket: requests built here, a fake engine, the store in memory. What the HTTP server adds is
+ * tested in tests/http, the whole with the real model in tests/acceptance.
+ */
+#include "api/api.h"
+#include "base/clock.h"
+#include "base/parse.h"
+#include "fake_embed.h"
+#include "image/image.h"
+#include "json/json.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <cmocka.h>
+
+/* 1×1 PNGs, as base64. */
+#define RED "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGP4z8AAAAMBAQDJ/pLvAAAAAElFTkSuQmCC"
+#define BLUE "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGNgYPgPAAEDAQAIicLsAAAAAElFTkSuQmCC"
+
+struct world {
+    struct store *store;
+    struct embed *embed;
+    struct pipeline *pipeline;
+    struct api *api;
+    struct buf body; /* of the last reply */
+    unsigned status;
+    const char *type;
+};
+
+static int set_up(void **state)
+{
+    struct world *w = calloc(1, sizeof *w);
+    assert_non_null(w);
+    w->embed = fake_embed_new(&(struct fake_embed_plan){0});
+    assert_int_equal(store_open_memory(&w->store, NULL), ERR_OK);
+    struct pipeline_options options = {.store = w->store, .embed = w->embed, .thumbnail_side = 16};
+    assert_int_equal(pipeline_new(&options, &w->pipeline, NULL), ERR_OK);
+    assert_int_equal(api_new(&(struct api_options){.pipeline = w->pipeline, .version = "test"}, &w->api, NULL), ERR_OK);
+    *state = w;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct world *w = *state;
+    buf_free(&w->body);
+    api_free(w->api);
+    pipeline_free(w->pipeline);
+    embed_close(w->embed);
+    store_close(w->store);
+    free(w);
+    return 0;
+}
+
+struct ask {
+    const char *method, *path, *type, *body;
+    struct http_pair query[4];
+    size_t query_count;
+};
+
+/* Send through gate and handler, as the server does; the reply's text, valid until the next call. */
+static const char *ask(struct world *w, const struct ask *a)
+{
+    struct http_pair header = {"content-type", a->type, a->type ? strlen(a->type) : 0};
+    struct http_request request = {
+        .method = a->method,
+        .path = a->path,
+        .query = a->query,
+        .query_count = a->query_count,
+        .headers = &header,
+        .header_count = a->type ? 1 : 0,
+        .body = a->body,
+        .body_len = a->body ? strlen(a->body) : 0,
+        .deadline_ms = clock_now_ms() + 10000,
+    };
+    struct http_reply reply = {.status = 200};
+    buf_init(&reply.body, 1 << 24);
+    api_gate(w->api, &request, &reply);
+    if (reply.status < 400)
+        api_handle(w->api, &request, &reply);
+    buf_free(&w->body);
+    w->body = reply.body;
+    w->status = reply.status;
+    w->type = reply.content_type;
+    return w->body.data ? w->body.data : "";
+}
+
+static const char *post(struct world *w, const char *path, const char *json)
+{
+    return ask(w, &(struct ask){.method = "POST", .path = path, .type = "application/json", .body = json});
+}
+
+static const char *query(struct world *w, const char *method, const char *path, const char *name, const char *value)
+{
+    struct ask a = {.method = method, .path = path, .query = {{name, value, strlen(value)}}, .query_count = 1};
+    return ask(w, &a);
+}
+
+#define SUCCESS_START "{\"code\":10000,\"message\":\"Successfully\""
+
+static void expect_failure(struct world *w, const char *reply, const char *part)
+{
+    assert_int_equal(w->status, 200);
+    if (!strstr(reply, "\"code\":10100") || !strstr(reply, part))
+        fail_msg("expected a failure with \"%s\", got %s", part, reply);
+}
+
+static void make(struct world *w)
+{
+    assert_string_equal(query(w, "POST", "/milvus/collection/create", "collection", "shop"), SUCCESS_START ",\"data\":null}");
+}
+
+static void the_eight_routes(void **state)
+{
+    struct world *w = *state;
+    make(w);
+    expect_failure(w, query(w, "POST", "/milvus/collection/create", "collection", "shop"), "shop");
+    assert_string_equal(post(w, "/milvus/img/add",
+        "{\"collection\":\"shop\",\"fileid\":9007199254740993,\"itemid\":\"7\",\"image\":\"" RED "\",\"tags\":[\"a\"],\"brief\":{\"p\":1.10}}"),
+        SUCCESS_START ",\"data\":9007199254740993}");
+    assert_string_equal(post(w, "/milvus/img/add", "{\"collection\":\"shop\",\"fileid\":2,\"image\":\"data:image/png;base64," BLUE "\"}"),
+        SUCCESS_START ",\"data\":2}");
+    assert_string_equal(query(w, "GET", "/milvus/img/count", "collection", "shop"), SUCCESS_START ",\"data\":2}");
+    const char *hits = post(w, "/milvus/img/search", "{\"collection\":\"shop\",\"image\":\"" RED "\"}");
+    const char *first = "[{\"fileid\":9007199254740993,\"itemid\":7,\"tags\":[\"a\"],\"brief\":{\"p\":1.10},\"distance\":";
+    if (!strstr(hits, first))
+        fail_msg("%s", hits);
+    assert_string_equal(post(w, "/milvus/img/update", "{\"collection\":\"shop\",\"fileid\":2,\"tags\":[\"x\",\"y\"]}"), SUCCESS_START ",\"data\":2}");
+    assert_string_equal(post(w, "/milvus/img/update", "{\"collection\":\"shop\",\"fileid\":3,\"tags\":[]}"), SUCCESS_START ",\"data\":0}");
+    const char *got = post(w, "/milvus/img/get", "{\"collection\":\"shop\",\"itemid\":2}");
+    assert_non_null(strstr(got, "\"tags\":[\"x\",\"y\"],\"brief\":{},\"vectors\":["));
+    assert_string_equal(post(w, "/milvus/img/delete", "{\"collection\":\"shop\",\"fileid\":2}"), SUCCESS_START "}");
+    assert_string_equal(post(w, "/milvus/img/get", "{\"collection\":\"shop\",\"fileid\":2}"), SUCCESS_START ",\"data\":[]}");
+    assert_string_equal(query(w, "POST", "/milvus/collection/drop", "collection", "shop"), SUCCESS_START "}");
+    expect_failure(w, query(w, "POST", "/milvus/collection/drop", "collection", "shop"), "shop");
+}
+
+static void failures_name_the_field_and_change_nothing(void **state)
+{
+    static const struct {
+        const char *body, *part;
+    } cases[] = {
+        {"{\"fileid\":1,\"image\":\"" RED "\"}", "collection"},
+        {"{\"collection\":5,\"fileid\":1,\"image\":\"" RED "\"}", "collection"},
+        {"{\"collection\":\"1a\",\"fileid\":1,\"image\":\"" RED "\"}", "collection"},
+        {"{\"collection\":\"other\",\"fileid\":1,\"image\":\"" RED "\"}", "other"},
+        {"{\"collection\":\"shop\",\"image\":\"" RED "\"}", "fileid"},
+        {"{\"collection\":\"shop\",\"fileid\":1.5,\"image\":\"" RED "\"}", "fileid"},
+        {"{\"collection\":\"shop\",\"fileid\":true,\"image\":\"" RED "\"}", "fileid"},
+        {"{\"collection\":\"shop\",\"fileid\":9223372036854775808,\"image\":\"" RED "\"}", "fileid"},
+        {"{\"collection\":\"shop\",\"fileid\":1}", "image"},
+        {"{\"collection\":\"shop\",\"fileid\":1,\"image\":\"\",\"url\":\" \"}", "image"},
+        {"{\"collection\":\"shop\",\"fileid\":1,\"image\":\"####\"}", "image"},
+        {"{\"collection\":\"shop\",\"fileid\":1,\"image\":\"aGVsbG8gd29ybGQ=\"}", "image"},
+        {"{\"collection\":\"shop\",\"fileid\":1,\"image\":\"data:image/png,x\"}", "image"},
+        {"{\"collection\":\"shop\",\"fileid\":1,\"url\":\"http://127.0.0.1/\"}", "url"},
+        {"{\"collection\":\"shop\",\"fileid\":1,\"image\":\"" RED "\",\"tags\":\"a\"}", "tags"},
+        {"{\"collection\":\"shop\",\"fileid\":1,\"image\":\"" RED "\",\"tags\":[1]}", "tags"},
+        {"{\"collection\":\"shop\",\"fileid\":1,\"image\":\"" RED "\",\"tags\":[0,1,2,3,4,5,6,7,8,9,10]}", "tags"},
+        {"{\"collection\":\"shop\",\"fileid\":1,\"image\":\"" RED "\",\"brief\":[]}", "brief"},
+        {"{\"collection\":\"shop\",\"fileid\":1,\"image\":\"" RED "\",\"brief\":\"{\"}", "brief"},
+        {"{\"collection\":\"shop\",\"fileid\":1,\"fileid\":2,\"image\":\"" RED "\"}", "twice"},
+        {"[]", "object"},
+        {"{", "JSON"},
+    };
+    struct world *w = *state;
+    make(w);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        expect_failure(w, post(w, "/milvus/img/add", cases[i].body), cases[i].part);
+    assert_string_equal(query(w, "GET", "/milvus/img/count", "collection", "shop"), SUCCESS_START ",\"data\":0}");
+}
+
+static void search_limits(void **state)
+{
+    static const struct {
+        const char *more, *part;
+    } cases[] = {
+        {"\"limit\":0", "limit"},
+        {"\"limit\":16385", "limit"},
+        {"\"limit\":\"ten\"", "limit"},
+        {"\"offset\":-1", "offset"},
+        {"\"limit\":10,\"offset\":16375", "offset"},
+        {"\"group\":5", "group"},
+        {"\"filter\":\"fileid > 1\"", "filter"},
+        {"\"filter\":7", "filter"},
+    };
+    struct world *w = *state;
+    make(w);
+    char body[1024];
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        snprintf(body, sizeof body, "{\"collection\":\"shop\",\"image\":\"" RED "\",%s}", cases[i].more);
+        expect_failure(w, post(w, "/milvus/img/search", body), cases[i].part);
+    }
+    const char *fine[] = {"\"limit\":\"16384\"", "\"limit\":10,\"offset\":16374", "\"filter\":\"  \"", "\"filter\":null,\"limit\":null"};
+    for (size_t i = 0; i < sizeof fine / sizeof *fine; i++) {
+        snprintf(body, sizeof body, "{\"collection\":\"shop\",\"image\":\"" RED "\",%s}", fine[i]);
+        assert_string_equal(post(w, "/milvus/img/search", body), SUCCESS_START ",\"data\":[]}");
+    }
+}
+
+static void limits_of_tags_and_brief(void **state)
+{
+    struct world *w = *state;
+    make(w);
+    char *body = malloc(1 << 18), *fill = malloc(1 << 17);
+    assert_true(body && fill);
+    static const struct {
+        const char *format;
+        int size;
+        bool ok;
+    } cases[] = {
+        {"\"tags\":[\"%s\"]", LIMIT_TAG_BYTES, true},
+        {"\"tags\":[\"%s\"]", LIMIT_TAG_BYTES + 1, false},
+        {"\"brief\":{\"a\":\"%s\"}", LIMIT_BRIEF_BYTES - 8, true},
+        {"\"brief\":{\"a\":\"%s\"}", LIMIT_BRIEF_BYTES - 7, false},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        memset(fill, 'x', (size_t)cases[i].size);
+        fill[cases[i].size] = '\0';
+        int n = snprintf(body, 1 << 18, "{\"collection\":\"shop\",\"fileid\":1,\"image\":\"" RED "\",");
+        char part[64];
+        snprintf(part, sizeof part, "%.*s", (int)(strstr(cases[i].format, "%s") - cases[i].format), cases[i].format);
+        snprintf(body + n, (size_t)((1 << 18) - n), "%s%s%s}", part, fill, strstr(cases[i].format, "%s") + 2);
+        const char *reply = post(w, "/milvus/img/add", body);
+        if (cases[i].ok)
+            assert_string_equal(reply, SUCCESS_START ",\"data\":1}");
+        else
+            expect_failure(w, reply, "at most");
+    }
+    free(fill);
+    free(body);
+}
+
+static void parameters_stand_anywhere(void **state)
+{
+    struct world *w = *state;
+    make(w);
+    struct ask form = {.method = "POST", .path = "/milvus/img/add", .type = "application/x-www-form-urlencoded; charset=utf-8",
+        .body = "collection=shop&fileid=5&tags=%5B%22a%22%5D&brief=%7B%22k%22%3A1%7D&image=" RED};
+    assert_string_equal(ask(w, &form), SUCCESS_START ",\"data\":5}");
+    struct ask mixed = {.method = "POST", .path = "/milvus/img/update", .type = "application/json", .body = "{\"tags\":[\"z\"]}",
+        .query = {{"collection", "shop", 4}, {"fileid", "5", 1}}, .query_count = 2};
+    assert_string_equal(ask(w, &mixed), SUCCESS_START ",\"data\":5}");
+    const char *got = post(w, "/milvus/img/get", "{\"collection\":\"shop\",\"fileid\":\"5\"}");
+    assert_non_null(strstr(got, "\"tags\":[\"z\"],\"brief\":{\"k\":1}"));
+    /* The body wins. */
+    struct ask both = {.method = "POST", .path = "/milvus/img/count", .type = "application/json", .body = "{\"collection\":\"shop\"}",
+        .query = {{"collection", "other", 5}}, .query_count = 1};
+    assert_string_equal(ask(w, &both), SUCCESS_START ",\"data\":1}");
+}
+
+static void routes_and_methods(void **state)
+{
+    struct world *w = *state;
+    ask(w, &(struct ask){.method = "GET", .path = "/milvus/img/add"});
+    assert_int_equal(w->status, 405);
+    assert_non_null(strstr(w->body.data, "\"code\":10100"));
+    ask(w, &(struct ask){.method = "GET", .path = "/nowhere"});
+    assert_int_equal(w->status, 404);
+    ask(w, &(struct ask){.method = "PATCH", .path = "/v1/collections"});
+    assert_int_equal(w->status, 405);
+    assert_string_equal(w->type, "application/problem+json");
+    ask(w, &(struct ask){.method = "POST", .path = "/milvus/img/count", .type = "application/xml", .body = "<a/>"});
+    assert_int_equal(w->status, 415);
+    ask(w, &(struct ask){.method = "GET", .path = "/v1/collections/none"});
+    assert_int_equal(w->status, 404);
+    ask(w, &(struct ask){.method = "PUT", .path = "/v1/collections/1bad"});
+    assert_int_equal(w->status, 400);
+    ask(w, &(struct ask){.method = "PUT", .path = "/v1/collections/good"});
+    assert_int_equal(w->status, 201);
+    ask(w, &(struct ask){.method = "PUT", .path = "/v1/collections/good"});
+    assert_int_equal(w->status, 409);
+    ask(w, &(struct ask){.method = "GET", .path = "/v1/collections/good/images/abc"});
+    assert_int_equal(w->status, 400);
+    ask(w, &(struct ask){.method = "PUT", .path = "/v1/collections/good/images/-3", .type = "application/json", .body = "{\"image\":\"" RED "\"}"});
+    assert_int_equal(w->status, 200);
+    ask(w, &(struct ask){.method = "GET", .path = "/v1/collections/good/images/-3/thumbnail"});
+    assert_int_equal(w->status, 200);
+    assert_string_equal(w->type, "image/jpeg");
+    assert_memory_equal(w->body.data, "\xff\xd8\xff", 3);
+    ask(w, &(struct ask){.method = "PUT", .path = "/v1/collections/good/images/4", .type = "image/png", .body = "no picture"});
+    assert_true(w->status == 415 || w->status == 422);
+    ask(w, &(struct ask){.method = "HEAD", .path = "/healthz"});
+    assert_int_equal(w->status, 200);
+    ask(w, &(struct ask){.method = "GET", .path = "/"});
+    assert_int_equal(w->status, 200);
+    ask(w, &(struct ask){.method = "POST", .path = "/"});
+    assert_int_equal(w->status, 405);
+}
+
+/* A row of the table that no request above can reach would be dead; each pattern must be found through the gate. */
+static void every_route_is_reachable(void **state)
+{
+    struct world *w = *state;
+    const char *methods, *pattern;
+    size_t n = 0;
+    for (; api_route(n, &methods, &pattern); n++) {
+        char path[256] = "", method[16];
+        for (const char *p = pattern; *p; p++) {
+            size_t len = strlen(path);
+            if (*p == '{') {
+                snprintf(path + len, sizeof path - len, "%s", strncmp(p, "{c}", 3) == 0 ? "shop" : "1");
+                p += strcspn(p, "}");
+            } else {
+                snprintf(path + len, sizeof path - len, "%c", *p);
+            }
+        }
+        snprintf(method, sizeof method, "%.*s", (int)strcspn(methods, " "), methods);
+        struct http_request head = {.method = method, .path = path};
+        struct http_reply reply = {.status = 200};
+        buf_init(&reply.body, 1 << 16);
+        api_gate(w->api, &head, &reply);
+        buf_free(&reply.body);
+        assert_int_equal(reply.status, 200);
+    }
+    assert_true(n > 8);
+}
+
+int main(void)
+{
+    if (image_init(NULL))
+        return 1;
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(the_eight_routes, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(failures_name_the_field_and_change_nothing, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(search_limits, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(limits_of_tags_and_brief, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(parameters_stand_anywhere, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(routes_and_methods, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(every_route_is_reachable, set_up, tear_down),
+    };
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    image_shutdown();
+    return failed;
+}
