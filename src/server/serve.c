@@ -1,0 +1,135 @@
+/*
+ * `lookalike serve`.
+ *
+ * SIGINT and SIGTERM are blocked in every thread and taken by sigwait() in the first one, so no code runs in a signal
+ * handler. On a signal the server stops accepting, lets running requests finish, and closes the store.
+ */
+#include "server/serve.h"
+
+#include "api/api.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "server/wiring.h"
+
+#include <signal.h>
+#include <strings.h>
+
+#ifndef LOOKALIKE_VERSION
+#define LOOKALIKE_VERSION "unknown"
+#endif
+
+#define STOP_GRACE_MS 20000
+
+enum { EXIT_USAGE = 2, EXIT_NOTHING = 3 };
+
+static int print_help(void)
+{
+    struct buf help;
+    buf_init(&help, 64 * 1024);
+    if (config_help(&help)) {
+        buf_free(&help);
+        return EXIT_NOTHING;
+    }
+    printf("usage: lookalike serve [FLAG…]\n\nServes the API and the page until SIGINT or SIGTERM.\n\n%s\n"
+           "Each flag can also be given as LOOKALIKE_<FLAG> in the environment (LOOKALIKE_LISTEN).\n"
+           "METRIC_TYPE, VECTOR_DIMENSION, MILVUS_HOST and MILVUS_PORT work as in the Python service.\n",
+        help.data);
+    buf_free(&help);
+    return 0;
+}
+
+/* Whether the address can be reached from this machine only. */
+static bool is_loopback(const char *listen)
+{
+    return strncmp(listen, "127.", 4) == 0 || strncmp(listen, "[::1]", 5) == 0 || strncmp(listen, "localhost:", 10) == 0;
+}
+
+static enum result check_exposure(const struct config *config, struct err *err)
+{
+    if (config->tls_cert || config->tls_key)
+        return err_set(err, ERR_UNSUPPORTED,
+            "TLS is not in this version; leave --tls-cert and --tls-key away and put a reverse proxy in front");
+    if (is_loopback(config->listen) || config->insecure)
+        return ERR_OK;
+    return err_set(err, ERR_DENIED,
+        "refusing to listen on %.100s: everyone who reaches it could read and change everything, as there are no API keys "
+        "yet. Listen on 127.0.0.1, or give --insecure (LOOKALIKE_INSECURE=1) when the network in front protects it",
+        config->listen);
+}
+
+static void log_start(const struct config *config, struct wiring *wiring, unsigned port, int64_t started_us)
+{
+    const struct embed_info *info = pipeline_model(wiring_pipeline(wiring));
+    const char *colon = strrchr(config->listen, ':');
+    int host = (int)(colon ? colon - config->listen : (int)strlen(config->listen));
+    log_line(LOG_INFO, "lookalike %s, model %s (%u dimensions, %s on %s, %u threads, %s %s), data in %s", LOOKALIKE_VERSION,
+        info->manifest.name, info->manifest.dimension, info->precision, info->device, info->threads, info->engine,
+        info->engine_version, config->data);
+    log_line(LOG_INFO, "ready after %.1f s: http://%.*s:%u/", (double)(clock_now_us() - started_us) / 1e6, host,
+        config->listen, port);
+}
+
+static enum result serve(const struct config *config, const sigset_t *signals, struct err *err)
+{
+    struct wiring *wiring = NULL;
+    struct api *api = NULL;
+    struct http_server *http = NULL;
+    int64_t started = clock_now_us();
+    enum result r = check_exposure(config, err);
+    if (r == ERR_OK)
+        r = wiring_open(config, true, &wiring, err);
+    if (r)
+        goto out;
+    struct api_options api_options = {.pipeline = wiring_pipeline(wiring), .version = LOOKALIKE_VERSION};
+    r = api_new(&api_options, &api, err);
+    if (r)
+        goto out;
+    struct http_options http_options = {
+        .listen = config->listen,
+        .cors_origin = strcasecmp(config->cors, "none") == 0 ? NULL : config->cors,
+        .handler = api_handle,
+        .gate = api_gate,
+        .error_body = api_error_body,
+        .user = api,
+    };
+    r = http_server_start(&http_options, &http, err);
+    if (r)
+        goto out;
+    log_start(config, wiring, http_server_port(http), started);
+    int signal_number = 0;
+    sigwait(signals, &signal_number);
+    log_line(LOG_INFO, "%s: stopping", signal_number == SIGINT ? "SIGINT" : "SIGTERM");
+out:
+    http_server_stop(http, STOP_GRACE_MS);
+    api_free(api);
+    wiring_close(wiring);
+    return r;
+}
+
+int serve_main(int argc, char **argv)
+{
+    for (int i = 1; i < argc; i++)
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
+            return print_help();
+    /* Before any thread exists: threads inherit the mask. A client that hangs up must not end the program. */
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGTERM);
+    pthread_sigmask(SIG_BLOCK, &signals, NULL);
+    signal(SIGPIPE, SIG_IGN);
+
+    struct config config;
+    struct err err = {0};
+    if (config_load(&config, argc, argv, &err)) {
+        fprintf(stderr, "lookalike serve: %s\n", err.message);
+        return EXIT_USAGE;
+    }
+    enum result r = serve(&config, &signals, &err);
+    if (r)
+        log_line(LOG_ERROR, "%s", err.message);
+    else
+        log_line(LOG_INFO, "stopped");
+    config_free(&config);
+    return r ? EXIT_NOTHING : 0;
+}

@@ -1,0 +1,175 @@
+#include "server/wiring.h"
+
+#include "base/clock.h"
+
+#include <limits.h>
+#include <strings.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define THUMBNAIL_SIDE 256
+#define LOCK_WAIT_MS 3000 /* a server that was told to stop may need a moment to let go of the lock */
+
+struct wiring {
+    struct store *store;
+    struct embed *embed;
+    struct fetch *fetch;
+    struct pipeline *pipeline;
+    bool images;
+};
+
+/* --- where a model is ----------------------------------------------------------------------------------------- */
+
+static bool has_manifest(const char *folder)
+{
+    char path[PATH_MAX * 2 + 16];
+    struct stat st;
+    snprintf(path, sizeof path, "%s/model.json", folder);
+    return stat(path, &st) == 0 && S_ISREG(st.st_mode);
+}
+
+/* Folder of the running program, without a slash at the end; false where the system does not say. */
+static bool program_folder(char *out, size_t size)
+{
+    ssize_t n = readlink("/proc/self/exe", out, size - 1);
+    if (n <= 0)
+        return false;
+    out[n] = '\0';
+    char *slash = strrchr(out, '/');
+    if (!slash)
+        return false;
+    *slash = '\0';
+    return true;
+}
+
+static enum result find_model(const struct config *config, char *out, size_t size, struct err *err)
+{
+    if (strchr(config->model, '/')) {
+        snprintf(out, size, "%s", config->model);
+        return ERR_OK; /* embed_open() says what is wrong with it */
+    }
+    char program[PATH_MAX] = "", tried[5][PATH_MAX + 64];
+    size_t count = 0;
+    if (config->models)
+        snprintf(tried[count++], sizeof tried[0], "%s", config->models);
+    snprintf(tried[count++], sizeof tried[0], "%s/models", config->data);
+    if (program_folder(program, sizeof program)) {
+        snprintf(tried[count++], sizeof tried[0], "%s/models", program);
+        snprintf(tried[count++], sizeof tried[0], "%s/../models", program);
+        snprintf(tried[count++], sizeof tried[0], "%s/../share/lookalike/models", program);
+    }
+    for (size_t i = 0; i < count; i++) {
+        int n = snprintf(out, size, "%s/%s", tried[i], config->model);
+        if (n > 0 && (size_t)n < size && has_manifest(out))
+            return ERR_OK;
+    }
+    return err_set(err, ERR_NOT_FOUND,
+        "there is no model \"%.60s\" (a folder with model.json) in %.150s or beside the program; prepare it with "
+        "`./scripts/run --setup-only`, or name its folder with --model PATH or --models DIR",
+        config->model, config->models ? config->models : tried[0]);
+}
+
+/* --- opening -------------------------------------------------------------------------------------------------- */
+
+static enum result check_backend(const struct config *config, struct err *err)
+{
+    if (strcmp(config->backend, "milvus") == 0)
+        return err_set(err, ERR_UNSUPPORTED,
+            "the Milvus backend is not in this version%s; to use the embedded store give --backend embedded",
+            config->milvus_host ? " (MILVUS_HOST is set, which selects it)" : "");
+    return ERR_OK;
+}
+
+static enum result open_model(struct wiring *w, const struct config *config, struct err *err)
+{
+    char folder[PATH_MAX * 2];
+    enum result r = image_init(err);
+    if (r)
+        return r;
+    w->images = true;
+    r = find_model(config, folder, sizeof folder, err);
+    if (r)
+        return r;
+    struct embed_options options = {
+        .folder = folder, .device = config->device, .threads = config->threads, .precision = config->precision};
+    r = embed_open(&options, &w->embed, err);
+    if (r)
+        return r;
+    const struct manifest *m = &embed_describe(w->embed)->manifest;
+    if (config->vector_dimension && config->vector_dimension != m->dimension)
+        return err_set(err, ERR_INVALID,
+            "VECTOR_DIMENSION is %u, but the model %s has %u dimensions: set it to %u or leave it away, or choose another model",
+            config->vector_dimension, m->name, m->dimension, m->dimension);
+    return ERR_OK;
+}
+
+static enum store_metric metric_of(const struct config *config)
+{
+    if (strcasecmp(config->metric, "IP") == 0)
+        return STORE_IP;
+    return strcasecmp(config->metric, "COSINE") == 0 ? STORE_COSINE : STORE_L2;
+}
+
+static enum result open_parts(struct wiring *w, const struct config *config, bool with_model, struct err *err)
+{
+    enum result r = check_backend(config, err);
+    if (r)
+        return r;
+    struct store_open_options store_options = {.data = config->data, .deadline_ms = clock_now_ms() + LOCK_WAIT_MS};
+    r = store_open_embedded(&store_options, &w->store, err);
+    if (r || !with_model)
+        return r;
+    r = open_model(w, config, err);
+    if (r)
+        return r;
+    struct fetch_options fetch_options = {
+        .allow = (const char *const *)config->fetch_allow, .allow_count = config->fetch_allow_count};
+    r = fetch_new(&fetch_options, &w->fetch, err);
+    if (r)
+        return r;
+    struct pipeline_options options = {
+        .store = w->store,
+        .embed = w->embed,
+        .fetch = w->fetch,
+        .metric = metric_of(config),
+        .thumbnail_side = config->thumbnails ? THUMBNAIL_SIDE : 0,
+    };
+    return pipeline_new(&options, &w->pipeline, err);
+}
+
+enum result wiring_open(const struct config *config, bool with_model, struct wiring **out, struct err *err)
+{
+    struct wiring *w = calloc(1, sizeof *w);
+    if (!w)
+        return err_no_memory(err);
+    enum result r = open_parts(w, config, with_model, err);
+    if (r) {
+        wiring_close(w);
+        return r;
+    }
+    *out = w;
+    return ERR_OK;
+}
+
+void wiring_close(struct wiring *w)
+{
+    if (!w)
+        return;
+    pipeline_free(w->pipeline);
+    fetch_free(w->fetch);
+    embed_close(w->embed);
+    if (w->images)
+        image_shutdown();
+    store_close(w->store);
+    free(w);
+}
+
+struct pipeline *wiring_pipeline(struct wiring *w)
+{
+    return w->pipeline;
+}
+
+struct store *wiring_store(struct wiring *w)
+{
+    return w->store;
+}
