@@ -1,0 +1,118 @@
+/*
+ * HTTP/1.1 over libmicrohttpd: bytes of a connection → a request and its reply. Knows no pictures and no JSON.
+ *
+ * A request is read whole (at most LIMIT_BODY bytes; all bodies together LIMIT_BODIES), then handed to one of
+ * `workers` threads, which calls the handler. The handler may block; it fills the reply and returns. A handler that
+ * is needed for a long time holds its worker, so workers should be many: they are cheap, the CPU is shared out
+ * elsewhere (pipeline/). When LIMIT_REQUEST_QUEUE requests wait, further ones get 503 with Retry-After.
+ *
+ * Framing is strict, against request smuggling: duplicate Content-Length, Host or Transfer-Encoding, both
+ * Content-Length and Transfer-Encoding, and any coding but "chunked" are refused with 400 and the connection is
+ * closed. Slow clients meet deadlines (limits.h) and get 408. Errors found here have a body made by
+ * `options.error_body`, so that they look like the API's own.
+ */
+#ifndef HTTP_HTTP_H
+#define HTTP_HTTP_H
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/limits.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct http_pair {
+    const char *name, *value; /* percent-decoded; NUL-terminated */
+    size_t value_len;
+};
+
+/* Read-only for the handler and valid until it returns. http_request_* work on a request built by a test as well. */
+struct http_request {
+    const char *method;  /* "GET", … as sent; but HEAD arrives as "GET", and only the head is sent back */
+    const char *path;    /* without query, percent-decoded once: "/v1/collections/a" */
+    const struct http_pair *query;
+    size_t query_count;
+    const struct http_pair *headers; /* names as sent */
+    size_t header_count;
+    const char *body;
+    size_t body_len;
+    char client[64];     /* address of the peer, without port */
+    int64_t deadline_ms; /* the reply is due */
+};
+
+/* Filled by the handler; zeroed before with status 200. */
+struct http_reply {
+    unsigned status;
+    const char *content_type; /* constant string */
+    struct buf body;          /* initialised by the server */
+    const void *static_body;  /* where not NULL: sent instead of `body`, must live as long as the program */
+    size_t static_len;
+    struct {
+        const char *name; /* constant string */
+        char value[256];
+    } headers[12];
+    size_t header_count;
+};
+
+typedef void (*http_handler)(void *user, const struct http_request *request, struct http_reply *reply);
+/*
+ * Called before the body is read. Fill the reply with a status of 400 or more to refuse, or leave it alone.
+ * Runs on a connection thread: must not block.
+ */
+typedef void (*http_gate)(void *user, const struct http_request *head, struct http_reply *reply);
+/* The body and content type of an error found by the server itself. `path` may be NULL. Must not block. */
+typedef void (*http_error_body)(void *user, const char *path, unsigned status, const char *message, struct http_reply *reply);
+
+struct http_options {
+    const char *listen;   /* "127.0.0.1:5000", "[::1]:5000"; port 0: any free one */
+    unsigned io_threads;  /* 0: 2 */
+    unsigned workers;     /* 0: 32 */
+    size_t max_body;      /* 0: LIMIT_BODY */
+    int64_t header_ms, body_ms, idle_ms, request_ms; /* 0: the values of limits.h */
+    const char *cors_origin; /* "*", one origin, or NULL: no CORS headers */
+    http_handler handler;
+    http_gate gate;             /* may be NULL */
+    http_error_body error_body; /* may be NULL: plain text */
+    void *user;                 /* given to all three */
+};
+
+struct http_server;
+
+/* ERR_INVALID: `listen` is no address. ERR_IO: cannot listen there (in use, forbidden), said with the address. */
+enum result http_server_start(const struct http_options *options, struct http_server **out, struct err *err) ERR_MUST_USE;
+/* Stop accepting, wait up to `grace_ms` for requests that run, then end. NULL is accepted. */
+void http_server_stop(struct http_server *server, int64_t grace_ms);
+unsigned http_server_port(const struct http_server *server);
+
+/* Value of a header by its name in any case, or NULL. */
+const char *http_header(const struct http_request *request, const char *name);
+/* Value of a query parameter, or NULL. */
+const struct http_pair *http_query(const struct http_request *request, const char *name);
+enum result http_reply_header(struct http_reply *reply, const char *name, const char *value) ERR_MUST_USE;
+
+/* --- bodies of forms ------------------------------------------------------------------------------------------ */
+
+struct http_part {
+    char *name;          /* NUL-terminated */
+    char *filename;      /* NULL where the part has none */
+    char *content_type;  /* NULL where the part has none */
+    const char *data;    /* NUL-terminated in the urlencoded case, a slice of the body in the multipart case */
+    size_t len;
+};
+struct http_form {
+    struct http_part parts[LIMIT_FORM_PARTS];
+    size_t count;
+    void *memory; /* behind the strings */
+};
+
+/*
+ * application/x-www-form-urlencoded or multipart/form-data by `content_type`; ERR_UNSUPPORTED for any other.
+ * ERR_INVALID where the body is not what the type says; ERR_TOO_LARGE over LIMIT_FORM_PARTS.
+ * `body` must outlive the form. Release with http_form_free().
+ */
+enum result http_form_parse(
+    const char *content_type, const char *body, size_t len, struct http_form *out, struct err *err) ERR_MUST_USE;
+void http_form_free(struct http_form *form);
+
+#endif

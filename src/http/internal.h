@@ -1,0 +1,168 @@
+/*
+ * What the files of this folder share; nobody else includes it.
+ *
+ * Three things live here, and each has one owner at any time:
+ *
+ *   http_conn      one TCP connection, in a list of the server. Made and freed by libmicrohttpd's
+ * notify-connection callback. Its state, deadline and path are written under `server->lock` only.
+ *   http_exchange  one request and its reply. Made by the URI callback, freed by the notify-completed
+ * callback. It belongs to the connection's I/O thread, except between the push to the worker queue and
+ *                  MHD_resume_connection(), when it belongs to a worker. While a worker has it the connection
+ * is suspended, and libmicrohttpd completes no request of a suspended connection: so it cannot vanish.
+ *   http_server    everything else; lives from http_server_start() to http_server_stop().
+ */
+#ifndef HTTP_INTERNAL_H
+#define HTTP_INTERNAL_H
+
+#include "base/queue.h"
+#include "http/http.h"
+
+#include <microhttpd.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+/* --- target.c: the request target, and percent-encoding ------------------------------------------------- */
+
+struct http_target {
+    char *path; /* decoded; NUL-terminated */
+    struct http_pair query[LIMIT_PARAMETERS];
+    size_t query_count;
+    void *memory; /* behind the strings */
+};
+
+/* Decode `len` bytes into `out` (room for len + 1). False for a bad % sequence or an encoded NUL. */
+bool http_percent_decode(const char *text, size_t len, bool plus_is_space, char *out, size_t *out_len);
+/* "a=1&b" into at most `max` pairs; `memory` needs room for len + 1 bytes. ERR_TOO_LARGE over `max`. */
+enum result http_pairs_parse(const char *text, size_t len, char *memory, struct http_pair *pairs, size_t max,
+    size_t *count) ERR_MUST_USE;
+/* "/path?query" or "http://host/path?query" or "*". ERR_INVALID, ERR_TOO_LARGE (too many parameters). */
+enum result http_target_parse(const char *raw, struct http_target *out, struct err *err) ERR_MUST_USE;
+void http_target_free(struct http_target *target);
+
+/* --- framing.c: where does this request end? ------------------------------------------------------------ */
+
+struct http_framing {
+    bool has_length, chunked;
+    bool expect_continue;
+    uint64_t length;
+};
+/* 0, or the status to refuse with; then `message` says why. `version` is "HTTP/1.1" and so on. */
+unsigned http_framing_check(const struct http_request *head, const char *version, struct http_framing *out,
+    const char **message) ERR_MUST_USE;
+bool http_is_token(const char *text);
+
+/* --- reply.c -------------------------------------------------------------------------------------------- */
+
+struct http_server;
+
+void http_reply_init(struct http_reply *reply);
+/* An error found by the server itself; `path` may be NULL. */
+void http_reply_error(struct http_server *server, struct http_reply *reply, const char *path, unsigned status,
+    const char *message);
+void http_reply_preflight(struct http_reply *reply, const struct http_request *head);
+/* Both take the reply's body. `close`: say "Connection: close". NULL and ERR_NO_MEMORY when out of memory. */
+struct MHD_Response *http_reply_response(struct http_server *server, struct http_reply *reply, bool close);
+enum result http_reply_text(
+    struct http_server *server, struct http_reply *reply, bool with_body, struct buf *out) ERR_MUST_USE;
+void http_reply_release(struct http_reply *reply);
+
+/* --- conn.c: connections and their deadlines ------------------------------------------------------------ */
+
+enum http_conn_state {
+    HTTP_CONN_WAIT,   /* no byte of a request yet: idle_ms */
+    HTTP_CONN_HEAD,   /* some bytes: header_ms to the end of the headers */
+    HTTP_CONN_BODY,   /* headers complete: body_ms to the end of the body */
+    HTTP_CONN_BUSY,   /* waits for a worker or is with one: no deadline here */
+    HTTP_CONN_REPLY,  /* being sent: must make progress in every body_ms */
+    HTTP_CONN_LINGER, /* we wrote an error past libmicrohttpd and closed our side; what still comes is thrown
+                         away */
+    HTTP_CONN_GONE,   /* shut down; libmicrohttpd will find out */
+};
+
+struct http_conn {
+    struct http_conn *prev, *next;
+    int fd;
+    _Atomic int state; /* enum http_conn_state; changed under the lock, may be read without */
+    int64_t deadline;
+    int64_t since;        /* when the state was entered */
+    int64_t closed_since; /* when the watcher saw first that the client has closed its side, or 0 */
+    uint64_t received;    /* bytes the kernel had received for this connection when the last request ended */
+    uint64_t acked;       /* bytes the client had acknowledged when the deadline was set */
+    const char *path;     /* of the request in hand, or NULL */
+    struct MHD_Connection *mhd;
+    bool in_headers;  /* between the request line and the first call */
+    pthread_t thread; /* the I/O thread, where in_headers */
+    char client[64];
+};
+
+void http_conn_opened(struct http_server *server, struct MHD_Connection *mhd, void **context);
+void http_conn_closed(struct http_server *server, void **context);
+/* The request moves on. False where the connection is past its deadline already: then the request is dead. */
+bool http_conn_to(struct http_server *server, struct http_conn *conn, enum http_conn_state state);
+/* The request line is complete; its headers come. */
+void http_conn_headers(struct http_server *server, struct http_conn *conn);
+/* What libmicrohttpd has to say; see conn.c. */
+void http_conn_log(void *server, const char *format, va_list args);
+/* The first call of a request: as http_conn_to(BODY), and counts the request as active. */
+bool http_conn_begin(struct http_server *server, struct http_conn *conn, const char *path);
+/* The end of a request. `counted`: http_conn_begin() was called for it and true. */
+void http_conn_end(struct http_server *server, struct http_conn *conn, bool counted);
+/* Write an error on the socket at once, close our side, and throw away what the client still sends. */
+void http_conn_refuse(
+    struct http_server *server, struct http_conn *conn, struct http_reply *reply, bool with_body);
+void *http_conn_watch(void *server); /* the thread that enforces the deadlines */
+
+/* --- exchange.c: the life of one request ---------------------------------------------------------------- */
+
+void *http_exchange_open(void *server, const char *target, struct MHD_Connection *mhd);
+enum MHD_Result http_exchange_call(void *server, struct MHD_Connection *mhd, const char *url,
+    const char *method, const char *version, const char *data, size_t *size, void **context);
+void http_exchange_done(
+    void *server, struct MHD_Connection *mhd, void **context, enum MHD_RequestTerminationCode code);
+void *http_exchange_work(void *server); /* the thread of a worker */
+
+/* --- multipart.c ---------------------------------------------------------------------------------------- */
+
+/* The parts of a multipart/form-data body into `out`, which the caller releases in either case. */
+enum result http_multipart_parse(
+    const char *boundary, const char *body, size_t len, struct http_form *out, struct err *err) ERR_MUST_USE;
+/* `size` bytes that live as long as the form, or NULL. */
+char *http_form_alloc(struct http_form *form, size_t size);
+/*
+ * Take one "; name=value" of a header off `*text`: the name and the unquoted value go to `name` and `value`,
+ * each with room for `end - *text` + 1 bytes. False where there is none left; `*bad` is set where it is
+ * malformed.
+ */
+bool http_parameter_next(const char **text, const char *end, char *name, char *value, bool *bad);
+
+/* --- listen.c ------------------------------------------------------------------------------------------- */
+
+enum result http_listen(const char *address, int *out_fd, unsigned *out_port, struct err *err) ERR_MUST_USE;
+
+/* --- server.c ------------------------------------------------------------------------------------------- */
+
+struct http_server {
+    struct http_options options; /* defaults filled in; strings are copies */
+    char *cors_origin;
+    unsigned port;
+    struct MHD_Daemon *daemon;
+    struct queue *queue; /* of struct http_exchange */
+    pthread_t *workers;
+    unsigned worker_count; /* started */
+    pthread_t watcher;
+    bool watching;
+
+    pthread_mutex_t lock;
+    pthread_cond_t wake_watcher, request_ended;
+    struct http_conn *conns; /* under lock */
+    size_t conn_count;       /* under lock */
+    size_t active;           /* under lock: requests between their first call and their end */
+    bool quit;               /* under lock: the watcher is to end */
+
+    atomic_bool stopping;  /* no new connection, no new request */
+    atomic_bool aborting;  /* requests that wait are answered with 503 */
+    atomic_size_t charged; /* bytes of all bodies */
+    atomic_size_t budget;  /* the most they may be: LIMIT_BODIES, less in tests */
+};
+
+#endif
