@@ -1,0 +1,209 @@
+/*
+ * What is the same for every engine: the manifest, the sum of the model's file, who may run when, and unit
+ * length.
+ *
+ * embed_run() lets `parallel` calls through to the backend and makes the others wait here, so that a backend
+ * needs no more state than `parallel` runs do. The order among those that wait is the system's; the pipeline,
+ * which has a queue of its own, never makes any wait.
+ */
+#include "embed/embed.h"
+
+#include "base/limits.h"
+#include "embed/embed_backend.h"
+
+#include <errno.h>
+#include <math.h>
+#include <openssl/evp.h>
+#include <pthread.h>
+
+struct embed {
+    struct embed_info info;
+    const struct embed_backend *backend;
+    void *state;
+    pthread_mutex_t mutex;
+    pthread_cond_t changed;
+    unsigned running; /* calls inside the backend */
+    unsigned callers; /* calls of embed_run(), those that wait included */
+};
+
+static enum result sum_file(EVP_MD_CTX *sum, const char *path, struct err *err)
+{
+    enum result result = ERR_OK;
+    uint8_t *chunk = malloc(LIMIT_MIB);
+    FILE *file = fopen(path, "re");
+    size_t n;
+    if (!chunk) {
+        result = err_no_memory(err);
+        goto out;
+    }
+    if (!file) {
+        result = err_set_errno(err, errno, "Cannot read the model %s", path);
+        goto out;
+    }
+    while ((n = fread(chunk, 1, LIMIT_MIB, file)) > 0) {
+        if (EVP_DigestUpdate(sum, chunk, n) != 1) {
+            result = err_no_memory(err);
+            goto out;
+        }
+    }
+    if (ferror(file))
+        result = err_set_errno(err, errno, "Cannot read the model %s", path);
+out:
+    if (file)
+        fclose(file);
+    free(chunk);
+    return result;
+}
+
+static enum result sum_model(const char *file, uint8_t digest[EVP_MAX_MD_SIZE], struct err *err)
+{
+    char weights[512];
+    enum result result = ERR_OK;
+    EVP_MD_CTX *sum = EVP_MD_CTX_new();
+    if (!sum || EVP_DigestInit_ex(sum, EVP_sha256(), NULL) != 1) {
+        result = err_no_memory(err);
+        goto out;
+    }
+    result = sum_file(sum, file, err);
+    if (result == ERR_OK && manifest_weights_path(file, weights, sizeof weights))
+        result = sum_file(sum, weights, err);
+    if (result == ERR_OK && EVP_DigestFinal_ex(sum, digest, NULL) != 1)
+        result = err_no_memory(err);
+out:
+    EVP_MD_CTX_free(sum);
+    return result;
+}
+
+static enum result check_sum(const struct manifest *manifest, struct err *err)
+{
+    uint8_t digest[EVP_MAX_MD_SIZE] = {0};
+    char hex[65];
+    enum result result = sum_model(manifest->file, digest, err);
+    if (result)
+        return result;
+    for (size_t i = 0; i < 32; i++)
+        snprintf(hex + 2 * i, 3, "%02x", digest[i]);
+    if (strcmp(hex, manifest->sha256) == 0)
+        return ERR_OK;
+    return err_set_field(err, ERR_CORRUPT, "sha256",
+        "The model %s is damaged or not the one its manifest was written for: its sum is %.16s… instead of "
+        "%.16s…. "
+        "Prepare the model again.",
+        manifest->file, hex, manifest->sha256);
+}
+
+static enum result check_options(const struct embed_options *options, struct err *err)
+{
+    const char *p = options->precision;
+    if (!options->folder || !*options->folder)
+        return err_set_field(err, ERR_INVALID, "model", "No model folder was given.");
+    if (p && strcmp(p, "f32") != 0 && strcmp(p, "bf16") != 0)
+        return err_set_field(err, ERR_INVALID, "precision", "The precision is f32 or bf16, not %.32s.", p);
+    return ERR_OK;
+}
+
+enum result embed_open(const struct embed_options *options, struct embed **out, struct err *err)
+{
+    bool mutex = false, changed = false;
+    enum result result = check_options(options, err);
+    if (result)
+        return result;
+    struct embed *embed = calloc(1, sizeof *embed);
+    if (!embed)
+        return err_no_memory(err);
+    embed->backend = &embed_backend_openvino;
+    embed->info.engine = embed->backend->name;
+    mutex = pthread_mutex_init(&embed->mutex, NULL) == 0;
+    changed = pthread_cond_init(&embed->changed, NULL) == 0;
+    if (!mutex || !changed) {
+        result = err_no_memory(err);
+        goto out;
+    }
+    result = manifest_read(options->folder, &embed->info.manifest, err);
+    if (result == ERR_OK)
+        result = check_sum(&embed->info.manifest, err);
+    if (result == ERR_OK)
+        result = embed->backend->open(options, &embed->info, &embed->state, err);
+out:
+    if (result == ERR_OK) {
+        *out = embed;
+        return ERR_OK;
+    }
+    if (changed)
+        pthread_cond_destroy(&embed->changed);
+    if (mutex)
+        pthread_mutex_destroy(&embed->mutex);
+    free(embed);
+    return result;
+}
+
+const struct embed_info *embed_describe(const struct embed *embed)
+{
+    return &embed->info;
+}
+
+void embed_close(struct embed *embed)
+{
+    if (!embed)
+        return;
+    pthread_mutex_lock(&embed->mutex);
+    while (embed->callers > 0)
+        pthread_cond_wait(&embed->changed, &embed->mutex);
+    pthread_mutex_unlock(&embed->mutex);
+    embed->backend->close(embed->state);
+    pthread_cond_destroy(&embed->changed);
+    pthread_mutex_destroy(&embed->mutex);
+    free(embed);
+}
+
+/* Each row checked for numbers that are none, and brought to unit length where the manifest says so. */
+static enum result finish(const struct manifest *manifest, size_t n, float *out, struct err *err)
+{
+    for (size_t row = 0; row < n; row++) {
+        float *v = out + row * manifest->dimension;
+        double sum = 0;
+        for (uint32_t i = 0; i < manifest->dimension; i++)
+            sum += (double)v[i] * v[i];
+        if (!isfinite(sum) || (manifest->l2_normalise && sum <= 0))
+            return err_set(err, ERR_INTERNAL,
+                "The model %s gave no usable vector for this picture: it is %s.", manifest->name,
+                isfinite(sum) ? "zero" : "not finite");
+        float scale = manifest->l2_normalise ? (float)(1 / sqrt(sum)) : 1;
+        for (uint32_t i = 0; i < manifest->dimension; i++)
+            v[i] *= scale;
+    }
+    return ERR_OK;
+}
+
+static void enter(struct embed *embed)
+{
+    pthread_mutex_lock(&embed->mutex);
+    embed->callers++;
+    while (embed->running >= embed->info.parallel)
+        pthread_cond_wait(&embed->changed, &embed->mutex);
+    embed->running++;
+    pthread_mutex_unlock(&embed->mutex);
+}
+
+static void leave(struct embed *embed)
+{
+    pthread_mutex_lock(&embed->mutex);
+    embed->running--;
+    embed->callers--;
+    /* Both the next call and embed_close() may be waiting. */
+    pthread_cond_broadcast(&embed->changed);
+    pthread_mutex_unlock(&embed->mutex);
+}
+
+enum result embed_run(
+    struct embed *embed, const uint8_t *const *pixels, size_t n, float *out, struct err *err)
+{
+    if (n < 1 || n > embed->info.max_batch)
+        return err_set(err, ERR_INTERNAL, "A batch has 1 to %u pictures, not %zu.", embed->info.max_batch, n);
+    enter(embed);
+    enum result result = embed->backend->run(embed->state, pixels, n, out, err);
+    if (result == ERR_OK)
+        result = finish(&embed->info.manifest, n, out, err);
+    leave(embed);
+    return result;
+}

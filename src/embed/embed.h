@@ -1,0 +1,54 @@
+/*
+ * Pixels → vectors. One struct embed is one loaded model on one device.
+ *
+ * embed_run() is thread-safe; up to info->parallel calls run at once, others wait. The pictures of one call
+ * are one batch of at most info->max_batch. Vectors do not depend on what else is in the batch beyond
+ * rounding.
+ */
+#ifndef EMBED_EMBED_H
+#define EMBED_EMBED_H
+
+#include "base/err.h"
+#include "embed/manifest.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct embed;
+
+struct embed_options {
+    const char *folder;    /* of the model, with its manifest */
+    const char *device;    /* "CPU" (also where NULL), "GPU", "AUTO" */
+    unsigned threads;      /* 0: one per CPU */
+    const char *precision; /* NULL: the best the device has; "f32", "bf16" */
+};
+
+struct embed_info {
+    struct manifest manifest;
+    const char *engine; /* "openvino" */
+    char engine_version[64];
+    char device[64];
+    char precision[16]; /* what inference runs in: "bf16", "f32" */
+    unsigned threads;
+    unsigned max_batch; /* most pictures in one embed_run() */
+    unsigned parallel;  /* embed_run() calls that make progress at once */
+};
+
+/*
+ * ERR_NOT_FOUND: no such folder or file. ERR_CORRUPT: the sha256 differs. ERR_INVALID: the manifest is wrong,
+ * or the model has not the input, output or dimension it names. ERR_UNSUPPORTED: no such device.
+ */
+enum result embed_open(const struct embed_options *options, struct embed **out, struct err *err) ERR_MUST_USE;
+const struct embed_info *embed_describe(const struct embed *embed);
+/* Waits for calls that run. NULL is accepted. */
+void embed_close(struct embed *embed);
+
+/*
+ * `pixels[i]` points at height × width × 3 bytes, RGB, as image_decode() makes them. `out` has room for n ×
+ * dimension floats; row i is the vector of picture i, of unit length where the manifest says so. 1 ≤ n ≤
+ * max_batch. After a failure what is in `out` means nothing.
+ */
+enum result embed_run(
+    struct embed *embed, const uint8_t *const *pixels, size_t n, float *out, struct err *err) ERR_MUST_USE;
+
+#endif
