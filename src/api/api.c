@@ -118,9 +118,9 @@ static const struct route *find_route(
 
 /* --- errors --------------------------------------------------------------------------------------------------- */
 
-static unsigned native_status(const struct err *err)
+/* `picture`: what is wrong is the picture, not how it was sent. */
+static unsigned native_status(const struct err *err, bool picture)
 {
-    bool picture = strcmp(err->field, "image") == 0 || strcmp(err->field, "url") == 0;
     switch (err->code) {
     case ERR_INVALID:
         return picture ? 422 : 400;
@@ -218,11 +218,12 @@ static void write_failure(struct http_reply *reply, const char *field, const cha
         buf_clear(b);
 }
 
-static void reply_error(enum family family, const struct err *err, struct http_reply *reply)
+static void reply_error(enum family family, const struct route_call *call, const struct err *err, struct http_reply *reply)
 {
+    bool picture = call->read && (strcmp(err->field, "image") == 0 || strcmp(err->field, "url") == 0);
     buf_clear(&reply->body);
     reply->header_count = 0;
-    reply->status = family == COMPATIBLE ? compatible_status(err) : native_status(err);
+    reply->status = family == COMPATIBLE ? compatible_status(err) : native_status(err, picture);
     if (reply->status == 503 && http_reply_header(reply, "Retry-After", "1"))
         reply->header_count = 0;
     if (family == COMPATIBLE)
@@ -324,7 +325,7 @@ void api_handle(void *user, const struct http_request *request, struct http_repl
     }
     if (err.code == ERR_INTERNAL || err.code == ERR_IO || err.code == ERR_CORRUPT || err.code == ERR_NO_MEMORY)
         log_line(LOG_ERROR, "%s %s: %s", request->method, request->path, err.message);
-    reply_error(route->family, &err, reply);
+    reply_error(route->family, &call, &err, reply);
 }
 
 enum result api_new(const struct api_options *options, struct api **out, struct err *err)

@@ -53,17 +53,15 @@ enum result params_parse(const struct http_request *request, bool allow_raw, str
     bool form = media_type_is(type, "application/x-www-form-urlencoded");
     if (media_type_is(type, "multipart/form-data") || (form && !starts_like_json(body, len)))
         return http_form_parse(type, body, len, &out->form, err);
-    /* curl -d sends JSON as a form, and many small clients send no type at all: what looks like an object is one. */
-    bool unnamed = !type || form || media_type_is(type, "text/plain") || media_type_is(type, "application/octet-stream");
-    if (media_type_is(type, "application/json") || (unnamed && starts_like_json(body, len)))
+    /* curl -d sends JSON as a form: what starts like an object is one. So is a body whose type was not said. */
+    if (media_type_is(type, "application/json") || form || (!type && (!allow_raw || starts_like_json(body, len))))
         return parse_json_body(out, err);
-    if (allow_raw && (unnamed || strncasecmp(type, "image/", 6) == 0)) {
+    bool bytes = !type || media_type_is(type, "application/octet-stream") || strncasecmp(type, "image/", 6) == 0;
+    if (allow_raw && bytes) {
         out->raw = body;
         out->raw_len = len;
         return ERR_OK;
     }
-    if (unnamed) /* it has a body, it is no form, and it does not start like an object: say what is wrong with it */
-        return parse_json_body(out, err);
     return err_set_field(err, ERR_UNSUPPORTED, "Content-Type",
         "a body of type %.100s is not read here; send application/json, application/x-www-form-urlencoded or "
         "multipart/form-data%s",
@@ -317,6 +315,8 @@ static enum result brief_from_text(const char *text, size_t len, struct json_obj
     enum result r = json_parse(text, len, out, &inner);
     if (r)
         return err_set_field(err, r, "brief", "brief does not hold JSON: %.400s", inner.message);
+    if (!*out) /* json-c has no object for null */
+        return err_set_field(err, ERR_INVALID, "brief", "brief must be an object, or a string that holds one");
     return ERR_OK;
 }
 

@@ -16,6 +16,7 @@ struct route_call {
     struct http_reply *reply;
     char collection[LIMIT_COLLECTION_NAME + 2]; /* of the path, one longer than a name may be; "" where there is none */
     char id[32];                                /* {fileid} of the path, as text */
+    bool read; /* the parameters are read: what is now wrong with `image` is the picture itself */
 };
 
 /* Fills the reply on success; on failure returns the error, which the caller turns into the reply of its family. */

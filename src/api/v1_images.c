@@ -33,6 +33,7 @@ enum result v1_image_put(struct route_call *call, struct err *err)
         r = params_brief(&params, &record.brief, err);
     if (r == ERR_OK)
         r = params_picture(&params, &record.picture, err);
+    call->read = r == ERR_OK;
     if (r == ERR_OK)
         r = pipeline_add(call->pipeline, call->collection, &record, call->request->deadline_ms, err);
     if (r == ERR_OK)

@@ -34,6 +34,7 @@ enum result v1_search(struct route_call *call, struct err *err)
     enum result r = params_parse(call->request, true, &params, err);
     if (r == ERR_OK)
         r = params_search(&params, &search, err);
+    call->read = r == ERR_OK;
     if (r == ERR_OK)
         r = pipeline_search(call->pipeline, call->collection, &search, call->request->deadline_ms, &hits, err);
     if (r == ERR_OK) {
@@ -60,6 +61,7 @@ enum result v1_embed(struct route_call *call, struct err *err)
         r = err_no_memory(err);
     if (r == ERR_OK)
         r = params_picture(&params, &picture, err);
+    call->read = r == ERR_OK;
     if (r == ERR_OK)
         r = pipeline_embed(call->pipeline, &picture, call->request->deadline_ms, vector, err);
     if (r == ERR_OK) {

@@ -69,4 +69,16 @@
 #define LIMIT_OPEN_COLLECTIONS 32            /* with files open; each takes up to 13 file descriptors */
 #define LIMIT_STORE_READERS 4                /* reading connections of one collection */
 
+/* Filter expressions; LANGUAGE of docs/filter.md. */
+#define LIMIT_FILTER_BYTES (64 * LIMIT_KIB)  /* one expression */
+#define LIMIT_FILTER_DEPTH 128               /* brackets in brackets, or operators such as `not` in a row */
+#define LIMIT_FILTER_LIST 16384              /* elements of one list */
+#define LIMIT_FILTER_PATHS 4096              /* paths of JSON with columns of their own; the rest is searched slower */
+#define LIMIT_FILTER_CACHE 64                /* results of filters kept for the next time */
+#define LIMIT_FILTER_CACHE_BYTES (64 * LIMIT_MIB)
+
+/* Index. */
+#define LIMIT_INDEX_EF_BUILD 512             /* candidates looked at when a row is linked */
+#define LIMIT_INDEX_THREADS 64
+
 #endif

@@ -31,7 +31,12 @@ struct http_target {
 };
 
 /* Decode `len` bytes into `out` (room for len + 1). False for a bad % sequence or an encoded NUL. */
-bool http_percent_decode(const char *text, size_t len, bool plus_is_space, char *out, size_t *out_len);
+enum http_decode {
+    HTTP_DECODE_PATH,  /* '+' is itself */
+    HTTP_DECODE_NAME,  /* '+' is a blank */
+    HTTP_DECODE_VALUE, /* the same, and an encoded NUL may stand in it */
+};
+bool http_percent_decode(const char *text, size_t len, enum http_decode how, char *out, size_t *out_len);
 /* "a=1&b" into at most `max` pairs; `memory` needs room for len + 1 bytes. ERR_TOO_LARGE over `max`. */
 enum result http_pairs_parse(const char *text, size_t len, char *memory, struct http_pair *pairs, size_t max,
     size_t *count) ERR_MUST_USE;

@@ -89,7 +89,7 @@ static bool decode_extended(char *value)
         return false;
     text++;
     return http_percent_decode(
-        text, strlen(text), false, value, &n); /* in place: never ahead of what it reads */
+        text, strlen(text), HTTP_DECODE_PATH, value, &n); /* in place: never ahead of what it reads */
 }
 
 /* Keep one parameter of Content-Disposition; `text` is scratch. */

@@ -1,7 +1,8 @@
 /*
  * The request target. libmicrohttpd's own decoding is switched off: it decodes in place and forgets the
  * length, so an encoded NUL would cut a path short. Here everything is decoded exactly once, and what has no
- * good meaning (a lone %, an encoded NUL, a control character) is refused instead of passed on.
+ * good meaning (a lone %, an encoded NUL in path or name) is refused instead of passed on. An encoded NUL in a
+ * value is passed on: its length travels with it, and who reads the value can say which field it is.
  */
 #include "http/internal.h"
 
@@ -18,12 +19,12 @@ static int hex_value(char c)
     return -1;
 }
 
-bool http_percent_decode(const char *text, size_t len, bool plus_is_space, char *out, size_t *out_len)
+bool http_percent_decode(const char *text, size_t len, enum http_decode how, char *out, size_t *out_len)
 {
     size_t n = 0;
     for (size_t i = 0; i < len; i++) {
         char c = text[i];
-        if (c == '+' && plus_is_space) {
+        if (c == '+' && how != HTTP_DECODE_PATH) {
             c = ' ';
         } else if (c == '%') {
             int high = i + 1 < len ? hex_value(text[i + 1]) : -1;
@@ -33,7 +34,7 @@ bool http_percent_decode(const char *text, size_t len, bool plus_is_space, char 
             c = (char)(high * 16 + low);
             i += 2;
         }
-        if (c == '\0')
+        if (c == '\0' && how != HTTP_DECODE_VALUE)
             return false;
         out[n++] = c;
     }
@@ -50,13 +51,13 @@ static bool parse_pair(const char *text, size_t len, char **memory, struct http_
     size_t name_len = equals ? (size_t)(equals - text) : len;
     size_t n = 0;
     char *name = *memory;
-    if (!http_percent_decode(text, name_len, true, name, &n))
+    if (!http_percent_decode(text, name_len, HTTP_DECODE_NAME, name, &n))
         return false;
     char *value = name + n; /* the name's own NUL, where there is no value */
     size_t value_len = 0;
     if (equals) {
         value++;
-        if (!http_percent_decode(equals + 1, len - name_len - 1, true, value, &value_len))
+        if (!http_percent_decode(equals + 1, len - name_len - 1, HTTP_DECODE_VALUE, value, &value_len))
             return false;
     }
     *memory = value + value_len + 1;
@@ -124,7 +125,7 @@ enum result http_target_parse(const char *raw, struct http_target *out, struct e
     if (path_len == 0) {
         memcpy(memory, "/", 2); /* "http://host?query" */
         decoded = 1;
-    } else if (!http_percent_decode(raw, path_len, false, memory, &decoded)) {
+    } else if (!http_percent_decode(raw, path_len, HTTP_DECODE_PATH, memory, &decoded)) {
         r = err_set(err, ERR_INVALID,
             "The path has a '%%' that is not followed by two hexadecimal digits, or an encoded NUL.");
         goto out;

@@ -7,18 +7,19 @@
 #include <math.h>
 
 /*
- * Two passes. scan_text() reads the text once, without memory of its own, and refuses everything that RFC 8259 does
- * not allow, and what it allows but we do not; it knows the byte at fault. json-c then only ever builds the tree of
- * a text that is known to be good, which keeps its leniency (comments, single quotes, NaN, clamped integers, keys
- * cut at NUL) out of the program. Duplicate keys are found by counting: json-c keeps one member of two equal ones,
- * so a tree with fewer members than the text had one.
+ * Two passes. scan_text() reads the text once, without memory of its own, and refuses everything that RFC
+ * 8259 does not allow, and what it allows but we do not; it knows the byte at fault. json-c then only ever
+ * builds the tree of a text that is known to be good, which keeps its leniency (comments, single quotes, NaN,
+ * clamped integers, keys cut at NUL) out of the program. Duplicate keys are found by counting: json-c keeps
+ * one member of two equal ones, so a tree with fewer members than the text had one.
  *
  * What RFC 8259 leaves open is decided so: one byte order mark in front is skipped; half of a surrogate pair
- * ("\ud800") is refused, because it has no UTF-8 and replacing it would keep something else than was sent; NUL
- * characters are refused, because SQLite and C strings end there; the number of values and containers is limited,
- * because 32 MiB of "[],[],…" would become gigabytes of tree.
+ * ("\ud800") is refused, because it has no UTF-8 and replacing it would keep something else than was sent;
+ * NUL characters are refused, because SQLite and C strings end there; the number of values and containers is
+ * limited, because 32 MiB of "[],[],…" would become gigabytes of tree.
  *
- * The scan passes over long plain strings eight bytes at a time: a picture in base64 is one string of megabytes.
+ * The scan passes over long plain strings eight bytes at a time: a picture in base64 is one string of
+ * megabytes.
  */
 
 enum expect {
@@ -35,6 +36,7 @@ struct scan {
     size_t members, values, containers;
     unsigned depth;
     bool is_object[LIMIT_JSON_DEPTH];
+    size_t key, key_len; /* the member of the outermost object that the scan is in */
     struct err *err;
 };
 
@@ -102,7 +104,8 @@ static bool all_plain(const unsigned char *p)
     uint64_t quote = w ^ (ones * '"'), backslash = w ^ (ones * '\\');
     /* (x - n) & ~x has a byte's high bit set where that byte is below n, and maybe in bytes above such a one; all
        we need is whether there is any. */
-    uint64_t odd = w | ((w - ones * 0x20) & ~w) | ((quote - ones) & ~quote) | ((backslash - ones) & ~backslash);
+    uint64_t odd =
+        w | ((w - ones * 0x20) & ~w) | ((quote - ones) & ~quote) | ((backslash - ones) & ~backslash);
     return (odd & high) == 0;
 }
 
@@ -178,10 +181,15 @@ static enum result scan_number(struct scan *s)
     const char *digits = (const char *)s->text + start;
     int64_t i;
     uint64_t u;
-    bool fits = negative ? parse_i64(digits, s->pos - start, &i) : parse_u64(digits, s->pos - start, UINT64_MAX, &u);
+    bool fits =
+        negative ? parse_i64(digits, s->pos - start, &i) : parse_u64(digits, s->pos - start, UINT64_MAX, &u);
     if (!fits) {
         s->pos = start;
-        return scan_fail(s, "an integer is outside of -2^63 to 2^64-1");
+        enum result out_of_range = scan_fail(s, "an integer is outside of -2^63 to 2^64-1");
+        /* The text is JSON, one member of it is wrong: this is the one error of the scan that has a field. */
+        if (s->err)
+            snprintf(s->err->field, sizeof s->err->field, "%.*s", (int)s->key_len, (const char *)s->text + s->key);
+        return out_of_range;
     }
     return ERR_OK;
 }
@@ -198,8 +206,8 @@ static enum result scan_word(struct scan *s, const char *word)
 static enum result scan_open(struct scan *s, bool is_object)
 {
     if (s->depth == LIMIT_JSON_DEPTH)
-        return err_set(s->err, ERR_INVALID, "the JSON text is nested more than %d deep, at byte %zu", LIMIT_JSON_DEPTH,
-            s->pos + 1);
+        return err_set(s->err, ERR_INVALID, "the JSON text is nested more than %d deep, at byte %zu",
+            LIMIT_JSON_DEPTH, s->pos + 1);
     if (++s->containers > LIMIT_JSON_CONTAINERS)
         return err_set(s->err, ERR_TOO_LARGE, "the JSON text has more than %d objects and arrays",
             LIMIT_JSON_CONTAINERS);
@@ -249,9 +257,14 @@ static enum result scan_key(struct scan *s)
 {
     if (peek(s) != '"')
         return scan_fail(s, "a key in double quotes was expected here");
+    size_t start = s->pos + 1;
     enum result r = scan_string(s);
     if (r)
         return r;
+    if (s->depth == 1) {
+        s->key = start;
+        s->key_len = s->pos - 1 - start < ERR_FIELD_MAX ? s->pos - 1 - start : 0;
+    }
     skip_blanks(s);
     if (peek(s) != ':')
         return scan_fail(s, "a colon was expected here, after the key");
@@ -285,7 +298,8 @@ static enum result scan_text(struct scan *s)
         skip_blanks(s);
         if (next == EXPECT_SEPARATOR && s->depth == 0)
             return s->pos == s->len ? ERR_OK : scan_fail(s, "something follows after the end of the value");
-        bool empty_ends = (next == EXPECT_VALUE_OR_END && peek(s) == ']') || (next == EXPECT_KEY_OR_END && peek(s) == '}');
+        bool empty_ends =
+            (next == EXPECT_VALUE_OR_END && peek(s) == ']') || (next == EXPECT_KEY_OR_END && peek(s) == '}');
         if (next == EXPECT_SEPARATOR || empty_ends) {
             r = scan_separator(s, &next);
         } else if (next == EXPECT_KEY || next == EXPECT_KEY_OR_END) {
@@ -324,13 +338,15 @@ static enum result build(const struct scan *s, size_t start, struct json_object 
     if (!tokener)
         return err_no_memory(err);
     json_tokener_set_flags(tokener, JSON_TOKENER_STRICT);
-    struct json_object *value = json_tokener_parse_ex(tokener, (const char *)s->text + start, (int)(s->len - start));
+    struct json_object *value =
+        json_tokener_parse_ex(tokener, (const char *)s->text + start, (int)(s->len - start));
     if (json_tokener_get_error(tokener) == json_tokener_continue)
         value = json_tokener_parse_ex(tokener, "", 1); /* a number has no end of its own */
     enum json_tokener_error failed = json_tokener_get_error(tokener);
     json_tokener_free(tokener);
     if (failed != json_tokener_success)
-        return err_set(err, ERR_INVALID, "the JSON text could not be read: %s", json_tokener_error_desc(failed));
+        return err_set(
+            err, ERR_INVALID, "the JSON text could not be read: %s", json_tokener_error_desc(failed));
     if (count_members(value) != s->members) {
         json_object_put(value);
         return err_set(err, ERR_INVALID, "the JSON text has the same key twice in one object");
@@ -350,7 +366,7 @@ enum result json_parse(const char *text, size_t len, struct json_object **out, s
     return r ? r : build(&scan, start, out, err);
 }
 
-/* --- reading members ------------------------------------------------------------------------------------------- */
+/* --- reading members ------------------------------------------------------------------------------------ */
 
 struct json_object *json_member(struct json_object *object, const char *name)
 {
@@ -374,7 +390,8 @@ enum result json_get_string(
     return ERR_OK;
 }
 
-enum result json_get_i64(struct json_object *object, const char *name, bool *found, int64_t *out, struct err *err)
+enum result json_get_i64(
+    struct json_object *object, const char *name, bool *found, int64_t *out, struct err *err)
 {
     struct json_object *value = json_member(object, name);
     int64_t v = 0;
@@ -396,7 +413,8 @@ enum result json_get_i64(struct json_object *object, const char *name, bool *fou
     return ERR_OK;
 }
 
-enum result json_get_bool(struct json_object *object, const char *name, bool *found, bool *out, struct err *err)
+enum result json_get_bool(
+    struct json_object *object, const char *name, bool *found, bool *out, struct err *err)
 {
     struct json_object *value = json_member(object, name);
     if (value && !json_object_is_type(value, json_type_boolean))
@@ -407,7 +425,8 @@ enum result json_get_bool(struct json_object *object, const char *name, bool *fo
     return ERR_OK;
 }
 
-enum result json_get_double(struct json_object *object, const char *name, bool *found, double *out, struct err *err)
+enum result json_get_double(
+    struct json_object *object, const char *name, bool *found, double *out, struct err *err)
 {
     struct json_object *value = json_member(object, name);
     bool number = json_object_is_type(value, json_type_double) || json_object_is_type(value, json_type_int);
@@ -420,7 +439,7 @@ enum result json_get_double(struct json_object *object, const char *name, bool *
     return ERR_OK;
 }
 
-/* --- writing --------------------------------------------------------------------------------------------------- */
+/* --- writing -------------------------------------------------------------------------------------------- */
 
 enum result json_append_string(struct buf *out, const char *text, size_t len)
 {
@@ -459,17 +478,18 @@ enum result json_append_string(struct buf *out, const char *text, size_t len)
 }
 
 /*
- * The decimal digits of a positive float with as few digits as read back the same: value = digits · 10^-scale.
+ * The decimal digits of a positive float with as few digits as read back the same: value = digits ·
+ * 10^-scale.
  *
- * m / 10^k with m < 2^53 and k ≤ 22 is one correctly rounded division of exact doubles. Rounding that double to a
- * float gives what rounding the decimal number itself would, unless the double lies exactly halfway between two
- * floats (its low 29 bits are 1 followed by zeros); then, and outside of the range where k fits, false: the caller
- * takes the slow way.
+ * m / 10^k with m < 2^53 and k ≤ 22 is one correctly rounded division of exact doubles. Rounding that double
+ * to a float gives what rounding the decimal number itself would, unless the double lies exactly halfway
+ * between two floats (its low 29 bits are 1 followed by zeros); then, and outside of the range where k fits,
+ * false: the caller takes the slow way.
  */
 static bool shortest(float value, uint64_t *digits, int *scale)
 {
-    static const double powers[] = {1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14,
-        1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
+    static const double powers[] = {1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13,
+        1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
     if (!(value >= 1e-12f && value < 1e6f))
         return false;
     int first = 5; /* decimal places for six digits; a float always keeps that many */

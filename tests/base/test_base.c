@@ -102,7 +102,7 @@ static void test_err_names(void **state)
             assert_string_not_equal(err_name((enum result)a), err_name((enum result)b));
     }
     assert_string_equal(err_name((enum result)(ERR_INTERNAL + 1)), "unknown");
-    assert_string_equal(err_name((enum result)-1), "unknown");
+    assert_string_equal(err_name((enum result) - 1), "unknown");
 }
 
 static void test_clock(void **state)

@@ -19,8 +19,9 @@ static void test_i64(void **state)
         assert_true(parse_i64(good[i].text, strlen(good[i].text), &v));
         assert_true(v == good[i].value);
     }
-    static const char *const bad[] = {"", "-", "+", "--1", "+-1", " 1", "1 ", "1.0", "1e3", "0x1", "9223372036854775808",
-        "-9223372036854775809", "18446744073709551616", "99999999999999999999", "111111111111111111111", "١"};
+    static const char *const bad[] = {"", "-", "+", "--1", "+-1", " 1", "1 ", "1.0", "1e3", "0x1",
+        "9223372036854775808", "-9223372036854775809", "18446744073709551616", "99999999999999999999",
+        "111111111111111111111", "١"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         int64_t v = 99;
         assert_false(parse_i64(bad[i], strlen(bad[i]), &v));
@@ -67,13 +68,13 @@ static void test_collection_name(void **state)
 static void test_utf8(void **state)
 {
     (void)state;
-    static const char *const good[] = {"", "abc", "\xc2\x80", "\xdf\xbf", "\xe0\xa0\x80", "\xed\x9f\xbf", "\xee\x80\x80",
-        "\xef\xbf\xbf", "\xf0\x90\x80\x80", "\xf4\x8f\xbf\xbf", "a\xc3\xa9z"};
+    static const char *const good[] = {"", "abc", "\xc2\x80", "\xdf\xbf", "\xe0\xa0\x80", "\xed\x9f\xbf",
+        "\xee\x80\x80", "\xef\xbf\xbf", "\xf0\x90\x80\x80", "\xf4\x8f\xbf\xbf", "a\xc3\xa9z"};
     for (size_t i = 0; i < sizeof good / sizeof *good; i++)
         assert_true(parse_is_utf8(good[i], strlen(good[i])));
-    static const char *const bad[] = {"\x80", "\xbf", "\xc0\x80", "\xc1\xbf", "\xc2", "\xc2\x41", "\xe0\x9f\xbf", "\xe0\xa0",
-        "\xed\xa0\x80", "\xed\xbf\xbf", "\xf0\x8f\xbf\xbf", "\xf0\x90\x80", "\xf4\x90\x80\x80", "\xf5\x80\x80\x80", "\xff",
-        "\xfe", "\xe4\xb8\xad\xad", "ab\xe4\xb8"};
+    static const char *const bad[] = {"\x80", "\xbf", "\xc0\x80", "\xc1\xbf", "\xc2", "\xc2\x41",
+        "\xe0\x9f\xbf", "\xe0\xa0", "\xed\xa0\x80", "\xed\xbf\xbf", "\xf0\x8f\xbf\xbf", "\xf0\x90\x80",
+        "\xf4\x90\x80\x80", "\xf5\x80\x80\x80", "\xff", "\xfe", "\xe4\xb8\xad\xad", "ab\xe4\xb8"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         assert_false(parse_is_utf8(bad[i], strlen(bad[i])));
     assert_true(parse_is_utf8("a\0b", 3)); /* NUL is UTF-8; who does not want it says so */
@@ -128,8 +129,9 @@ static void test_base64_good(void **state)
 static void test_base64_bad(void **state)
 {
     (void)state;
-    static const char *const bad[] = {"A", "AAAAA", "Zg=", "Zg===", "Zm8==", "Zm9v=", "=", "====", "Zg==Zg==", "Zh==", "Zh", "Zm9=",
-        "Zm9", "Zm9v!", "Zm9vYmFyZm9vYmF*", "Zm9vYm.yZm9vYmFy", "data:image/png;base64,AAAA", "AAAA\xc3\xa9", "AAA\x80", "AA=A"};
+    static const char *const bad[] = {"A", "AAAAA", "Zg=", "Zg===", "Zm8==", "Zm9v=", "=",
+        "====", "Zg==Zg==", "Zh==", "Zh", "Zm9=", "Zm9", "Zm9v!", "Zm9vYmFyZm9vYmF*", "Zm9vYm.yZm9vYmFy",
+        "data:image/png;base64,AAAA", "AAAA\xc3\xa9", "AAA\x80", "AA=A"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         uint8_t *out;
         size_t n = 999;

@@ -1,9 +1,9 @@
 /*
- * The JSON parser under random bytes. With -fsanitize=fuzzer and -DFUZZ_ENGINE the fuzzer brings its own main();
- * otherwise this is an ordinary test that mutates its own seeds, the same way every time.
+ * The JSON parser under random bytes. With -fsanitize=fuzzer and -DFUZZ_ENGINE the fuzzer brings its own
+ * main(); otherwise this is an ordinary test that mutates its own seeds, the same way every time.
  *
- * What has to hold besides not crashing: a text that is accepted is accepted again after json-c has written it, and
- * means the same; and parse_base64() never writes beyond parse_base64_room().
+ * What has to hold besides not crashing: a text that is accepted is accepted again after json-c has written
+ * it, and means the same; and parse_base64() never writes beyond parse_base64_room().
  */
 #include "json/json.h"
 
@@ -58,7 +58,7 @@ static uint32_t next_random(uint32_t *state)
 int main(void)
 {
     static const char *const seeds[] = {
-        "{\"collection\":\"c\",\"fileid\":9007199254740993,\"tags\":[\"a\",\"b\"],\"brief\":{\"x\":1.5e-3,\"y\":null}}",
+        "{\"fileid\":9007199254740993,\"tags\":[\"a\",\"b\"],\"brief\":{\"x\":1.5e-3,\"y\":null}}",
         "[[[{\"a\":[true,false]}]],-0,0.1,18446744073709551615,\"\\ud83d\\ude00\\n\\u00e9\xe4\xb8\xad\"]",
         "{\"image\":\"QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVo=\",\"limit\":10,\"group\":false}",
         "QUJDREVGR0hJSktMTU5PUFFSU1RVVldY\r\nWVph_-+/YmNkZWY=",

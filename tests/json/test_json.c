@@ -14,7 +14,10 @@ struct text {
     const char *text;
     size_t len;
 };
-#define TEXT(s) {s, sizeof(s) - 1}
+#define TEXT(s)                                                                                              \
+    {                                                                                                        \
+        s, sizeof(s) - 1                                                                                     \
+    }
 
 /* A copy without a NUL behind it, so that a sanitizer sees every byte read too far. */
 static enum result parse_exact(const char *text, size_t len, struct json_object **out, struct err *err)
@@ -38,53 +41,219 @@ static struct json_object *parse_good(const char *text)
 }
 
 static const struct text good[] = {
-    TEXT("{}"), TEXT("[]"), TEXT("null"), TEXT("true"), TEXT("false"), TEXT("0"), TEXT("-0"), TEXT("\"\""), TEXT(" \t\r\n1 \t\r\n"),
-    TEXT("[1]"), TEXT("[1,2]"), TEXT("[ 1 , 2 ]"), TEXT("[[],{}]"), TEXT("{\"a\":1}"), TEXT("{ \"a\" : 1 , \"b\" : [ ] }"),
-    TEXT("{\"\":1}"), TEXT("{\"a\":{\"a\":{\"a\":1}}}"), TEXT("[{\"a\":1},{\"a\":2}]"), TEXT("{\"a\":1,\"A\":2}"),
-    TEXT("[null,true,false]"), TEXT("[0,1,-1,10,1234567890]"), TEXT("[0.5,-0.5,1e5,1E5,1e+5,1e-5,1.5e10,0e1,0E+1,0.0]"),
-    TEXT("9223372036854775807"), TEXT("-9223372036854775808"), TEXT("9223372036854775808"), TEXT("18446744073709551615"),
-    TEXT("1e999"), TEXT("123456789012345678901234567890.5"), TEXT("123456789012345678901234567890e0"),
-    TEXT("\"\\\"\\\\\\/\\b\\f\\n\\r\\t\""), TEXT("\"\\u0041\\u00e9\\u4E2D\\uD83D\\uDE00\""), TEXT("\"\x7f\""),
-    TEXT("\"\xc3\xa9\""), TEXT("\"\xe4\xb8\xad\""), TEXT("\"\xf0\x9f\x98\x80\""), TEXT("\"\xf4\x8f\xbf\xbf\""), TEXT("\"\xef\xbf\xbf\""),
-    TEXT("{\"\xe4\xb8\xad\":1}"), TEXT("\"{[:,]}//'#\""), TEXT("{\"a:b\":\"c:d\"}"), TEXT("\xef\xbb\xbf{\"a\":1}"), TEXT("\xef\xbb\xbf 1"),
-    TEXT("\"12345678\""), TEXT("\"1234567\\\\\""), TEXT("\"1234567\\\"\""),
+    TEXT("{}"),
+    TEXT("[]"),
+    TEXT("null"),
+    TEXT("true"),
+    TEXT("false"),
+    TEXT("0"),
+    TEXT("-0"),
+    TEXT("\"\""),
+    TEXT(" \t\r\n1 \t\r\n"),
+    TEXT("[1]"),
+    TEXT("[1,2]"),
+    TEXT("[ 1 , 2 ]"),
+    TEXT("[[],{}]"),
+    TEXT("{\"a\":1}"),
+    TEXT("{ \"a\" : 1 , \"b\" : [ ] }"),
+    TEXT("{\"\":1}"),
+    TEXT("{\"a\":{\"a\":{\"a\":1}}}"),
+    TEXT("[{\"a\":1},{\"a\":2}]"),
+    TEXT("{\"a\":1,\"A\":2}"),
+    TEXT("[null,true,false]"),
+    TEXT("[0,1,-1,10,1234567890]"),
+    TEXT("[0.5,-0.5,1e5,1E5,1e+5,1e-5,1.5e10,0e1,0E+1,0.0]"),
+    TEXT("9223372036854775807"),
+    TEXT("-9223372036854775808"),
+    TEXT("9223372036854775808"),
+    TEXT("18446744073709551615"),
+    TEXT("1e999"),
+    TEXT("123456789012345678901234567890.5"),
+    TEXT("123456789012345678901234567890e0"),
+    TEXT("\"\\\"\\\\\\/\\b\\f\\n\\r\\t\""),
+    TEXT("\"\\u0041\\u00e9\\u4E2D\\uD83D\\uDE00\""),
+    TEXT("\"\x7f\""),
+    TEXT("\"\xc3\xa9\""),
+    TEXT("\"\xe4\xb8\xad\""),
+    TEXT("\"\xf0\x9f\x98\x80\""),
+    TEXT("\"\xf4\x8f\xbf\xbf\""),
+    TEXT("\"\xef\xbf\xbf\""),
+    TEXT("{\"\xe4\xb8\xad\":1}"),
+    TEXT("\"{[:,]}//'#\""),
+    TEXT("{\"a:b\":\"c:d\"}"),
+    TEXT("\xef\xbb\xbf{\"a\":1}"),
+    TEXT("\xef\xbb\xbf 1"),
+    TEXT("\"12345678\""),
+    TEXT("\"1234567\\\\\""),
+    TEXT("\"1234567\\\"\""),
 };
 
 static const struct text bad[] = {
-    TEXT(""), TEXT(" "), TEXT("\xef\xbb\xbf"), TEXT("\xef\xbb\xbf\xef\xbb\xbf{}"), TEXT("\xef\xbb"), TEXT("{}\xef\xbb\xbf"),
+    TEXT(""),
+    TEXT(" "),
+    TEXT("\xef\xbb\xbf"),
+    TEXT("\xef\xbb\xbf\xef\xbb\xbf{}"),
+    TEXT("\xef\xbb"),
+    TEXT("{}\xef\xbb\xbf"),
     /* brackets, commas, colons */
-    TEXT("{"), TEXT("}"), TEXT("["), TEXT("]"), TEXT("[}"), TEXT("{]"), TEXT("[1"), TEXT("[1,"), TEXT("[1,]"), TEXT("[,1]"), TEXT("[,]"),
-    TEXT("[1,,2]"), TEXT("[1 2]"), TEXT("{\"a\"}"), TEXT("{\"a\":}"), TEXT("{\"a\":1,}"), TEXT("{,}"), TEXT("{\"a\" 1}"), TEXT("{\"a\"::1}"),
-    TEXT("{\"a\":1 \"b\":2}"), TEXT("{\"a\":1,,\"b\":2}"), TEXT("{\"a\":1"), TEXT("{\"a\":"), TEXT("{\"a\""), TEXT("{\"a"), TEXT("{a:1}"),
-    TEXT("{1:1}"), TEXT("{null:1}"), TEXT("{'a':1}"), TEXT("['a']"), TEXT("'a'"), TEXT(":"), TEXT(","), TEXT("[1:2]"), TEXT("{\"a\",1}"),
+    TEXT("{"),
+    TEXT("}"),
+    TEXT("["),
+    TEXT("]"),
+    TEXT("[}"),
+    TEXT("{]"),
+    TEXT("[1"),
+    TEXT("[1,"),
+    TEXT("[1,]"),
+    TEXT("[,1]"),
+    TEXT("[,]"),
+    TEXT("[1,,2]"),
+    TEXT("[1 2]"),
+    TEXT("{\"a\"}"),
+    TEXT("{\"a\":}"),
+    TEXT("{\"a\":1,}"),
+    TEXT("{,}"),
+    TEXT("{\"a\" 1}"),
+    TEXT("{\"a\"::1}"),
+    TEXT("{\"a\":1 \"b\":2}"),
+    TEXT("{\"a\":1,,\"b\":2}"),
+    TEXT("{\"a\":1"),
+    TEXT("{\"a\":"),
+    TEXT("{\"a\""),
+    TEXT("{\"a"),
+    TEXT("{a:1}"),
+    TEXT("{1:1}"),
+    TEXT("{null:1}"),
+    TEXT("{'a':1}"),
+    TEXT("['a']"),
+    TEXT("'a'"),
+    TEXT(":"),
+    TEXT(","),
+    TEXT("[1:2]"),
+    TEXT("{\"a\",1}"),
     /* more than one value */
-    TEXT("{}{}"), TEXT("{} x"), TEXT("[]]"), TEXT("{}}"), TEXT("1 2"), TEXT("null null"), TEXT("{},"), TEXT("\"a\"\"b\""), TEXT("{}\0"),
-    TEXT("{}\x0c"), TEXT("\x0b{}"), TEXT("{}\xc2\xa0"),
+    TEXT("{}{}"),
+    TEXT("{} x"),
+    TEXT("[]]"),
+    TEXT("{}}"),
+    TEXT("1 2"),
+    TEXT("null null"),
+    TEXT("{},"),
+    TEXT("\"a\"\"b\""),
+    TEXT("{}\0"),
+    TEXT("{}\x0c"),
+    TEXT("\x0b{}"),
+    TEXT("{}\xc2\xa0"),
     /* comments */
-    TEXT("/* a */ 1"), TEXT("1 // a"), TEXT("[1/* */]"), TEXT("# a\n1"), TEXT("1/"),
+    TEXT("/* a */ 1"),
+    TEXT("1 // a"),
+    TEXT("[1/* */]"),
+    TEXT("# a\n1"),
+    TEXT("1/"),
     /* words */
-    TEXT("nul"), TEXT("nulll"), TEXT("NULL"), TEXT("True"), TEXT("TRUE"), TEXT("fals"), TEXT("NaN"), TEXT("nan"), TEXT("-NaN"), TEXT("Infinity"),
-    TEXT("-Infinity"), TEXT("inf"), TEXT("[Infinity]"), TEXT("undefined"), TEXT("tru\0"), TEXT("[nul]"),
+    TEXT("nul"),
+    TEXT("nulll"),
+    TEXT("NULL"),
+    TEXT("True"),
+    TEXT("TRUE"),
+    TEXT("fals"),
+    TEXT("NaN"),
+    TEXT("nan"),
+    TEXT("-NaN"),
+    TEXT("Infinity"),
+    TEXT("-Infinity"),
+    TEXT("inf"),
+    TEXT("[Infinity]"),
+    TEXT("undefined"),
+    TEXT("tru\0"),
+    TEXT("[nul]"),
     /* numbers */
-    TEXT("01"), TEXT("-01"), TEXT("00"), TEXT("-"), TEXT("+1"), TEXT("1."), TEXT(".5"), TEXT("-.5"), TEXT("1.e5"), TEXT("1e"), TEXT("1e+"),
-    TEXT("1e5.5"), TEXT("0x10"), TEXT("1_000"), TEXT("--1"), TEXT("1-2"), TEXT("[01]"), TEXT("1a"), TEXT("\xef\xbc\x91"), TEXT("- 1"),
-    TEXT("18446744073709551616"), TEXT("-9223372036854775809"), TEXT("123456789012345678901234567890"), TEXT("[1,18446744073709551616]"),
+    TEXT("01"),
+    TEXT("-01"),
+    TEXT("00"),
+    TEXT("-"),
+    TEXT("+1"),
+    TEXT("1."),
+    TEXT(".5"),
+    TEXT("-.5"),
+    TEXT("1.e5"),
+    TEXT("1e"),
+    TEXT("1e+"),
+    TEXT("1e5.5"),
+    TEXT("0x10"),
+    TEXT("1_000"),
+    TEXT("--1"),
+    TEXT("1-2"),
+    TEXT("[01]"),
+    TEXT("1a"),
+    TEXT("\xef\xbc\x91"),
+    TEXT("- 1"),
+    TEXT("18446744073709551616"),
+    TEXT("-9223372036854775809"),
+    TEXT("123456789012345678901234567890"),
+    TEXT("[1,18446744073709551616]"),
     /* strings */
-    TEXT("\""), TEXT("\"abc"), TEXT("\"abc\\"), TEXT("\"abc\\\""), TEXT("\"\\x41\""), TEXT("\"\\a\""), TEXT("\"\\u\""), TEXT("\"\\u00\""),
-    TEXT("\"\\u00g0\""), TEXT("\"\\U0041\""), TEXT("\"\\'\""), TEXT("\"a\nb\""), TEXT("\"a\tb\""), TEXT("\"a\x01\""), TEXT("\"a\x1f\""), TEXT("\"\\\0\""),
-    TEXT("\"1234567\n\""), TEXT("\"12345678\x1f\""),
+    TEXT("\""),
+    TEXT("\"abc"),
+    TEXT("\"abc\\"),
+    TEXT("\"abc\\\""),
+    TEXT("\"\\x41\""),
+    TEXT("\"\\a\""),
+    TEXT("\"\\u\""),
+    TEXT("\"\\u00\""),
+    TEXT("\"\\u00g0\""),
+    TEXT("\"\\U0041\""),
+    TEXT("\"\\'\""),
+    TEXT("\"a\nb\""),
+    TEXT("\"a\tb\""),
+    TEXT("\"a\x01\""),
+    TEXT("\"a\x1f\""),
+    TEXT("\"\\\0\""),
+    TEXT("\"1234567\n\""),
+    TEXT("\"12345678\x1f\""),
     /* NUL */
-    TEXT("\"a\0b\""), TEXT("\"a\\u0000b\""), TEXT("{\"a\\u0000b\":1}"), TEXT("{\"a\0b\":1}"), TEXT("\0"), TEXT("[1,\0]"), TEXT("1\0"),
+    TEXT("\"a\0b\""),
+    TEXT("\"a\\u0000b\""),
+    TEXT("{\"a\\u0000b\":1}"),
+    TEXT("{\"a\0b\":1}"),
+    TEXT("\0"),
+    TEXT("[1,\0]"),
+    TEXT("1\0"),
     /* surrogates */
-    TEXT("\"\\ud800\""), TEXT("\"\\udc00\""), TEXT("\"\\ud800x\""), TEXT("\"\\ud800\\n\""), TEXT("\"\\ud800\\u0041\""), TEXT("\"\\ud800\\ud800\""),
-    TEXT("\"\\udc00\\ud800\""), TEXT("\"\\ud83d\\u"), TEXT("\"\\ud83d"), TEXT("\"\\ud83d\\"),
+    TEXT("\"\\ud800\""),
+    TEXT("\"\\udc00\""),
+    TEXT("\"\\ud800x\""),
+    TEXT("\"\\ud800\\n\""),
+    TEXT("\"\\ud800\\u0041\""),
+    TEXT("\"\\ud800\\ud800\""),
+    TEXT("\"\\udc00\\ud800\""),
+    TEXT("\"\\ud83d\\u"),
+    TEXT("\"\\ud83d"),
+    TEXT("\"\\ud83d\\"),
     /* UTF-8 */
-    TEXT("\"\x80\""), TEXT("\"\xc3\""), TEXT("\"\xc3\x28\""), TEXT("\"\xc0\x80\""), TEXT("\"\xc0\xaf\""), TEXT("\"\xe0\x80\xaf\""), TEXT("\"\xed\xa0\x80\""),
-    TEXT("\"\xf4\x90\x80\x80\""), TEXT("\"\xf8\x88\x80\x80\x80\""), TEXT("\"\xff\""), TEXT("{\"\xff\":1}"), TEXT("\"\xe4\xb8"), TEXT("\xe9"),
-    TEXT("\"1234567\xff\""), TEXT("{\0\"\0a\0\"\0:\0001\0}\0"),
+    TEXT("\"\x80\""),
+    TEXT("\"\xc3\""),
+    TEXT("\"\xc3\x28\""),
+    TEXT("\"\xc0\x80\""),
+    TEXT("\"\xc0\xaf\""),
+    TEXT("\"\xe0\x80\xaf\""),
+    TEXT("\"\xed\xa0\x80\""),
+    TEXT("\"\xf4\x90\x80\x80\""),
+    TEXT("\"\xf8\x88\x80\x80\x80\""),
+    TEXT("\"\xff\""),
+    TEXT("{\"\xff\":1}"),
+    TEXT("\"\xe4\xb8"),
+    TEXT("\xe9"),
+    TEXT("\"1234567\xff\""),
+    TEXT("{\0\"\0a\0\"\0:\0001\0}\0"),
     /* duplicate keys */
-    TEXT("{\"a\":1,\"a\":1}"), TEXT("{\"a\":1,\"b\":2,\"a\":3}"), TEXT("{\"a\":1,\"\\u0061\":2}"), TEXT("[{\"x\":{\"a\":1,\"a\":{}}}]"), TEXT("{\"\":1,\"\":2}"),
-    TEXT("{\"a\":{\"b\":1},\"a\":{\"c\":{\"d\":1}}}"), TEXT("{\"a\":null,\"a\":1}"),
+    TEXT("{\"a\":1,\"a\":1}"),
+    TEXT("{\"a\":1,\"b\":2,\"a\":3}"),
+    TEXT("{\"a\":1,\"\\u0061\":2}"),
+    TEXT("[{\"x\":{\"a\":1,\"a\":{}}}]"),
+    TEXT("{\"\":1,\"\":2}"),
+    TEXT("{\"a\":{\"b\":1},\"a\":{\"c\":{\"d\":1}}}"),
+    TEXT("{\"a\":null,\"a\":1}"),
 };
 
 static void test_accepts(void **state)
@@ -195,7 +364,8 @@ static void test_too_long(void **state)
 static void test_cut_off(void **state)
 {
     (void)state;
-    static const char text[] = "{\"a\":[1.5e3,true,null,\"x\\u00e9\xc3\xa9\\ud83d\\ude00\"],\"b\":{\"c\":-12}}";
+    static const char text[] =
+        "{\"a\":[1.5e3,true,null,\"x\\u00e9\xc3\xa9\\ud83d\\ude00\"],\"b\":{\"c\":-12}}";
     for (size_t n = 0; n < sizeof text - 1; n++) {
         struct json_object *value = NULL;
         assert_int_equal(parse_exact(text, n, &value, NULL), ERR_INVALID);
@@ -242,8 +412,9 @@ static void test_long_string(void **state)
 static void test_keeps_values(void **state)
 {
     (void)state;
-    struct json_object *o = parse_good("{\"n\":null,\"i\":-9223372036854775808,\"u\":18446744073709551615,"
-                                       "\"d\":0.1000000000000000055511151231257827,\"s\":\"\\ud83d\\ude00\\/\\u00e9\"}");
+    struct json_object *o = parse_good(
+        "{\"n\":null,\"i\":-9223372036854775808,\"u\":18446744073709551615,"
+        "\"d\":0.1000000000000000055511151231257827,\"s\":\"\\ud83d\\ude00\\/\\u00e9\"}");
     assert_null(json_member(o, "n"));
     assert_null(json_member(o, "nothing"));
     assert_true(json_object_object_get_ex(o, "n", NULL));
@@ -311,7 +482,9 @@ static void test_get_i64(void **state)
 static void test_getters(void **state)
 {
     (void)state;
-    struct json_object *o = parse_good("{\"s\":\"x\",\"e\":\"\",\"t\":true,\"f\":false,\"d\":1.5,\"i\":3,\"n\":null,\"o\":{},\"big\":1e999}");
+    struct json_object *o = parse_good(
+        "{\"s\":\"x\",\"e\":\"\",\"t\":true,\"f\":false,\"d\":1.5,\"i\":3,"
+        "\"n\":null,\"o\":{},\"big\":1e999}");
     bool found = true, b = false;
     const char *s = "kept";
     size_t len = 9;
@@ -433,8 +606,8 @@ static void test_append_float(void **state)
     assert_string_equal(float_text(&out, (float)NAN), "null");
     assert_string_equal(float_text(&out, (float)INFINITY), "null");
     assert_string_equal(float_text(&out, (float)-INFINITY), "null");
-    static const float special[] = {FLT_MAX, -FLT_MAX, FLT_MIN, FLT_EPSILON, 1e-45f, 1e-12f, 9.99999e-13f, 999999.94f, 1e6f, 0.33333334f,
-        0.99999994f, 1.00000012f, 8388608.5f, 4294967296.0f, 2.3509886e-38f};
+    static const float special[] = {FLT_MAX, -FLT_MAX, FLT_MIN, FLT_EPSILON, 1e-45f, 1e-12f, 9.99999e-13f,
+        999999.94f, 1e6f, 0.33333334f, 0.99999994f, 1.00000012f, 8388608.5f, 4294967296.0f, 2.3509886e-38f};
     for (size_t i = 0; i < sizeof special / sizeof *special; i++)
         check_float(&out, special[i]);
     uint32_t x = 12345;
