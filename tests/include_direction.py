@@ -30,7 +30,7 @@ MAY_INCLUDE = {
     "embed": {"base", "json", "image"},
     "embed/openvino": {"embed"},
     "embed/onnxruntime": {"embed"},
-    "filter": {"base"},
+    "filter": {"base", "json"},  # json: `brief` is a JSON document
     "learn": {"base", "kernel"},
     "index": {"base", "kernel"},
     "store": {"base", "filter", "kernel"},

@@ -27,7 +27,7 @@ static void check_form(const struct http_form *form, const char *body, size_t le
         if (multipart)
             check(part->data >= body && part->data + part->len <= body + len);
         else
-            check(strlen(part->data) == part->len);
+            check(part->data[part->len] == '\0' && strlen(part->data) <= part->len);
         if (part->filename)
             sum += strlen(part->filename);
         if (part->content_type)

@@ -1,0 +1,88 @@
+/*
+ * One open collection: its three files and what is kept of them in memory. The files of this folder by phase:
+ * collection.c make, open, close; commit.c write; search.c scan and fetch; read.c get, browse, thumbnail,
+ * statistics; check.c compare everything.
+ *
+ * Locks, in the order they may be taken: the registry's (embedded.c) is never held here. `mutex` guards the
+ * queue of writers. slots.mutex, readers.mutex and pictures.mutex are leaves. While `leading` is true one
+ * thread, the leader, owns records, vectors' writing half, pictures' writing half and slots' writing half
+ * without any lock.
+ */
+#ifndef STORE_EMBEDDED_COLLECTION_H
+#define STORE_EMBEDDED_COLLECTION_H
+
+#include "kernel/kernel.h"
+#include "store/embedded/pictures.h"
+#include "store/embedded/records.h"
+#include "store/embedded/slots.h"
+#include "store/embedded/vectors.h"
+#include "store/store.h"
+
+struct embedded_request; /* commit.c */
+
+struct embedded_collection {
+    const struct store_sys *sys;
+    const struct kernel *kernel;
+    char name[LIMIT_COLLECTION_NAME + 1];
+    char path[EMBEDDED_PATH_MAX];
+    struct embedded_meta meta; /* change and number: as of the open; the living values are slots.seq and number */
+
+    struct embedded_records records;
+    struct embedded_readers readers;
+    struct embedded_vectors vectors;
+    struct embedded_slots slots;
+    struct embedded_pictures pictures; /* of a collection with thumbnails */
+
+    _Atomic uint64_t number; /* the next write number */
+    _Atomic uint64_t count;
+    _Atomic uint64_t damaged; /* visible slots found damaged */
+
+    pthread_mutex_t mutex;
+    pthread_cond_t arrival;
+    struct embedded_request *first, *last; /* waiting writers */
+    unsigned waiting;                      /* how many */
+    unsigned company;                      /* writers that were in the last commit or waited behind it */
+    int64_t commit_us;                     /* how long it took */
+    bool leading;
+    size_t garbage; /* the leader's: rows in the table of that name, roughly */
+};
+
+/* In a folder that does not exist yet; on disk, but for the folder's own entry, when this returns. */
+enum result embedded_collection_create(const struct store_sys *sys, const char *path, const struct store_settings *settings,
+    struct err *err) ERR_MUST_USE;
+enum result embedded_collection_open(const struct store_sys *sys, const char *path, const char *name,
+    struct embedded_collection **out, struct err *err) ERR_MUST_USE;
+/* No call may run. NULL is accepted. */
+void embedded_collection_close(struct embedded_collection *c);
+
+/* --- commit.c ------------------------------------------------------------------------------------------- */
+enum result embedded_collection_write(struct embedded_collection *c, struct store_write *writes, size_t count,
+    int64_t deadline_ms, struct err *err) ERR_MUST_USE;
+/* Between these no commit runs. */
+enum result embedded_collection_hold(struct embedded_collection *c, int64_t deadline_ms, struct err *err) ERR_MUST_USE;
+void embedded_collection_resume(struct embedded_collection *c);
+
+/* --- search.c ------------------------------------------------------------------------------------------- */
+enum result embedded_collection_search(struct embedded_collection *c, const struct store_query *query, int64_t deadline_ms,
+    struct store_records *out, struct err *err) ERR_MUST_USE;
+/* May the vector of a visible slot be used? Reads it the first time. The caller is inside a snapshot. */
+bool embedded_collection_sound(struct embedded_collection *c, uint32_t slot);
+
+/* --- read.c --------------------------------------------------------------------------------------------- */
+enum result embedded_collection_get(struct embedded_collection *c, bool by_item, int64_t id, int64_t deadline_ms,
+    struct store_records *out, struct err *err) ERR_MUST_USE;
+enum result embedded_collection_browse(struct embedded_collection *c, bool from_start, int64_t after, uint32_t limit,
+    int64_t deadline_ms, struct store_records *out, struct err *err) ERR_MUST_USE;
+enum result embedded_collection_thumbnail(struct embedded_collection *c, int64_t fileid, int64_t deadline_ms,
+    struct buf *out, struct err *err) ERR_MUST_USE;
+enum result embedded_collection_stats(struct embedded_collection *c, int64_t deadline_ms, struct store_stats *out,
+    struct err *err) ERR_MUST_USE;
+/* The row `stmt` is at, appended to `out`; `*room` is how many fit. */
+enum result embedded_collection_append(struct embedded_collection *c, sqlite3_stmt *stmt, const struct embedded_row *row,
+    bool with_vector, size_t *room, struct store_records *out, struct err *err) ERR_MUST_USE;
+
+/* --- check.c -------------------------------------------------------------------------------------------- */
+enum result embedded_collection_check(struct embedded_collection *c, store_check_fn report, void *user, bool *damage,
+    struct err *err) ERR_MUST_USE;
+
+#endif

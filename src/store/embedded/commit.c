@@ -1,0 +1,582 @@
+/*
+ * Group commit: writers that arrive together share one transaction, and so its three fsyncs.
+ *
+ *     caller: prepare (round, encode, hash; own thread, no lock)
+ *             │ nobody leads                                  somebody leads
+ *             ▼                                               ▼
+ *           LEAD ── takes what waits, up to a limit        QUEUED ── deadline ──▶ out of the queue, ERR_TIMEOUT
+ *             │ commits it all (below), wakes TAKEN ones      │            │
+ *             ▼                                               │            └─ the leader before went: LEAD
+ *           hands the lead to the first that waits          TAKEN ──▶ DONE, with a result
+ *
+ * One commit: BEGIN on meta.db; each caller's rows between a savepoint and its release, so that a caller that
+ * fails takes only its own rows with it; slots written (pwrite). Then, in this order, each a promise about
+ * the disk:
+ *
+ *     fdatasync of vectors.f16 → COMMIT of pictures.db → COMMIT of meta.db → memory (slots.h) → acknowledgement
+ *
+ * The COMMIT of meta.db is the moment of truth (invariant V2 of vectors.c). A failure before it undoes
+ * everything, for every caller of the group: these are failures of the disk. Slots written for a failed
+ * commit are held (S5).
+ *
+ * A leader waits a little for company before it starts, if the last commit had company: writers that were
+ * woken together come back together, and without the pause they would split into two groups that take turns,
+ * each at half size. A lone writer never waits.
+ *
+ * A caller whose deadline passes while it is TAKEN waits for the outcome: "timed out" must mean "not
+ * written".
+ *
+ * Rejected: a writer thread of its own (one more hand-over for each write, and a thread for each open
+ * collection).
+ */
+#include "store/embedded/collection.h"
+
+#include "base/clock.h"
+#include "store/store_backend.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <math.h>
+#include <time.h>
+
+#define COMPANY_US 1000          /* longest pause before a commit */
+#define META_FRAMES 1000         /* pages in the log after which they are copied into the file */
+#define PICTURES_FRAMES 4000
+#define RESTART_FRAMES 32000     /* a log that long is emptied, even if readers must be waited for */
+#define GARBAGE_STEP 256         /* pictures removed by one commit */
+#define GARBAGE_MANY 1024        /* that many are removed although no picture is written */
+
+enum request_state { QUEUED, LEAD, TAKEN, DONE };
+
+struct embedded_request {
+    struct store_write *writes;
+    size_t count;
+    uint8_t *slots;  /* encoded, `stride` bytes for each write with a vector, in order; NULL where there is none */
+    uint64_t number; /* write i has number + i for its vector */
+    bool hold;       /* wants the lead, not a commit */
+    enum request_state state;
+    enum result result;
+    struct err err;
+    pthread_cond_t cond;
+    struct embedded_request *next;
+};
+
+/* What one write will have done once the commit is through. */
+struct effect {
+    struct embedded_request *request;
+    size_t index;
+    uint32_t shown, retired; /* slots */
+    uint32_t moved;          /* slot whose itemid changes */
+    int64_t itemid;
+    uint64_t picture; /* 0: none is written */
+    int count;        /* −1, 0, 1 */
+    bool changed, existed;
+    enum result status;
+};
+
+struct group {
+    struct embedded_collection *c;
+    struct embedded_request *first; /* linked by `next` */
+    struct effect *effects;
+    size_t count, room;
+    size_t vectors, pictures; /* to be written */
+    uint64_t garbage[GARBAGE_STEP];
+    size_t garbage_count, garbage_added;
+};
+
+/* --- before the queue ----------------------------------------------------------------------------------- */
+
+static enum result encode(struct embedded_collection *c, const struct store_write *w, uint64_t number, uint16_t *halves,
+    float *floats, uint8_t *slot, struct err *err)
+{
+    char what[64];
+    uint32_t dim = c->meta.settings.dimension;
+    snprintf(what, sizeof what, "the vector of fileid %" PRId64, w->fileid);
+    enum result r = store_vector_to_f16(w->vector, w->dimension, dim, what, halves, err);
+    if (r)
+        return r;
+    c->kernel->f16_to_f32(halves, floats, dim);
+    embedded_vectors_encode(&c->vectors, slot, halves, w->fileid, number, sqrtf(c->kernel->dot_f32(floats, floats, dim)));
+    return ERR_OK;
+}
+
+static enum result prepare(struct embedded_collection *c, struct embedded_request *q, struct err *err)
+{
+    uint32_t dim = c->meta.settings.dimension, stride = c->vectors.stride;
+    uint16_t *halves = NULL;
+    float *floats = NULL;
+    size_t n = 0;
+    enum result r = ERR_OK;
+    for (size_t i = 0; i < q->count; i++)
+        n += q->writes[i].vector && q->writes[i].kind != STORE_DELETE;
+    q->number = atomic_fetch_add(&c->number, q->count);
+    if (n == 0)
+        return ERR_OK;
+    q->slots = malloc(n * stride);
+    halves = malloc(dim * sizeof *halves);
+    floats = malloc(dim * sizeof *floats);
+    if (!q->slots || !halves || !floats) {
+        r = err_no_memory(err);
+        goto out;
+    }
+    n = 0;
+    for (size_t i = 0; !r && i < q->count; i++)
+        if (q->writes[i].vector && q->writes[i].kind != STORE_DELETE)
+            r = encode(c, &q->writes[i], q->number + i, halves, floats, q->slots + stride * n++, err);
+out:
+    free(halves);
+    free(floats);
+    return r;
+}
+
+/* --- the queue; c->mutex is held ------------------------------------------------------------------------ */
+
+static void append(struct embedded_collection *c, struct embedded_request *q)
+{
+    q->next = NULL;
+    if (c->last)
+        c->last->next = q;
+    else
+        c->first = q;
+    c->last = q;
+    c->waiting++;
+    pthread_cond_signal(&c->arrival);
+}
+
+static struct embedded_request *take_first(struct embedded_collection *c)
+{
+    struct embedded_request *q = c->first;
+    c->first = q->next;
+    if (!c->first)
+        c->last = NULL;
+    q->next = NULL;
+    c->waiting--;
+    return q;
+}
+
+static void take_out(struct embedded_collection *c, struct embedded_request *q)
+{
+    struct embedded_request *before = NULL;
+    for (struct embedded_request *p = c->first; p != q; p = p->next)
+        before = p;
+    if (before)
+        before->next = q->next;
+    else
+        c->first = q->next;
+    if (c->last == q)
+        c->last = before;
+    c->waiting--;
+}
+
+/* Until it leads or is done. */
+static enum result join(struct embedded_collection *c, struct embedded_request *q, int64_t deadline_ms, struct err *err)
+{
+    if (!c->leading) {
+        c->leading = true;
+        q->state = LEAD;
+        return ERR_OK;
+    }
+    q->state = QUEUED;
+    append(c, q);
+    while (q->state == QUEUED || q->state == TAKEN)
+        if (!clock_wait(&q->cond, &c->mutex, q->state == TAKEN ? CLOCK_NO_DEADLINE : deadline_ms) && q->state == QUEUED) {
+            take_out(c, q);
+            return err_set(err, ERR_TIMEOUT, "the write waited too long for those before it, and was not done");
+        }
+    return ERR_OK;
+}
+
+static void hand_over(struct embedded_collection *c)
+{
+    if (!c->first) {
+        c->leading = false;
+        return;
+    }
+    struct embedded_request *q = take_first(c);
+    q->state = LEAD;
+    pthread_cond_signal(&q->cond);
+}
+
+/* A pause for those that were woken by the last commit. */
+static void wait_for_company(struct embedded_collection *c)
+{
+    int64_t pause = c->commit_us / 2 < COMPANY_US ? c->commit_us / 2 : COMPANY_US;
+    int64_t end = clock_now_us() + pause;
+    struct timespec at = {.tv_sec = end / 1000000, .tv_nsec = end % 1000000 * 1000};
+    while (c->waiting + 1 < c->company && clock_now_us() < end)
+        if (pthread_cond_timedwait(&c->arrival, &c->mutex, &at))
+            break;
+}
+
+/*
+ * Those that wait, in order, as far as the limit allows; linked behind the leader. Returns how many writers.
+ */
+static unsigned take_group(struct embedded_collection *c, struct embedded_request *leader)
+{
+    struct embedded_request *last = leader;
+    size_t writes = leader->count;
+    unsigned n = 1;
+    while (c->first && !c->first->hold && writes + c->first->count <= LIMIT_COMMIT_WRITES) {
+        last->next = take_first(c);
+        last = last->next;
+        last->state = TAKEN;
+        writes += last->count;
+        n++;
+    }
+    return n;
+}
+
+/* --- one commit; the leader, without a lock ------------------------------------------------------------- */
+
+static void set_aside(struct group *g, size_t from)
+{
+    for (size_t i = from; i < g->count; i++)
+        if (g->effects[i].shown != EMBEDDED_NO_SLOT)
+            embedded_slots_hold(&g->c->slots, g->effects[i].shown);
+    g->count = from;
+}
+
+static enum result write_slot(struct group *g, const struct embedded_row *row, const uint8_t *slot, uint32_t *out,
+    struct err *err)
+{
+    struct embedded_collection *c = g->c;
+    uint32_t i = EMBEDDED_NO_SLOT;
+    enum result r = embedded_slots_alloc(&c->slots, &i, err);
+    if (r)
+        return r;
+    *out = i; /* from here on whoever undoes this write sets the slot aside */
+    r = embedded_vectors_reserve(&c->vectors, i, err);
+    if (!r)
+        r = embedded_vectors_write(&c->vectors, i, slot, err);
+    if (r)
+        return r;
+    embedded_slots_fill(&c->slots, i, row->fileid, row->itemid, row->number);
+    g->vectors++;
+    return ERR_OK;
+}
+
+static enum result delete_row(struct group *g, struct effect *e, const struct embedded_row *old, struct err *err)
+{
+    enum result r = embedded_records_delete(&g->c->records, old->fileid, err);
+    if (!r && old->picture) {
+        g->garbage_added++;
+        r = embedded_records_garbage_add(&g->c->records, old->picture, err);
+    }
+    e->retired = (uint32_t)old->slot;
+    e->count = -1;
+    e->changed = true;
+    return r;
+}
+
+/* PUT, or UPDATE of a row that is there. `old` is NULL where there was none. */
+static enum result write_row(struct group *g, struct effect *e, const struct store_write *w, const struct embedded_row *old,
+    const uint8_t *slot, struct err *err)
+{
+    struct embedded_collection *c = g->c;
+    struct embedded_row row = old ? *old : (struct embedded_row){.fileid = w->fileid, .itemid = w->fileid};
+    enum result r = ERR_OK;
+    if (w->has_itemid || w->kind == STORE_PUT)
+        row.itemid = w->has_itemid ? w->itemid : w->fileid;
+    if (slot) {
+        row.number = e->request->number + e->index;
+        row.picture = 0;
+        r = write_slot(g, &row, slot, &e->shown, err);
+        if (r)
+            return r;
+        row.slot = e->shown;
+        e->retired = old ? (uint32_t)old->slot : EMBEDDED_NO_SLOT;
+    } else if (old && row.itemid != old->itemid) {
+        e->moved = (uint32_t)old->slot;
+        e->itemid = row.itemid;
+    }
+    if (w->thumbnail_len && c->meta.settings.thumbnails) {
+        /* Taken now and not before the queue: it must not be below what an earlier commit wrote down as "the next",
+         * or the open after a crash would not know that nothing names it. */
+        row.picture = e->picture = atomic_fetch_add(&c->number, 1);
+        g->pictures++;
+    }
+    if (old && old->picture && old->picture != row.picture) {
+        g->garbage_added++;
+        r = embedded_records_garbage_add(&c->records, old->picture, err);
+    }
+    e->count = !old;
+    e->changed = true;
+    if (r)
+        return r;
+    return old ? embedded_records_update(&c->records, &row, w->tags, w->brief, err)
+               : embedded_records_put(&c->records, &row, w->tags, w->brief, err);
+}
+
+static enum result do_write(struct group *g, struct embedded_request *q, size_t index, const uint8_t *slot, struct err *err)
+{
+    const struct store_write *w = &q->writes[index];
+    struct embedded_row old;
+    bool found = false;
+    enum result r = embedded_records_find(&g->c->records, w->fileid, &old, &found, err);
+    if (r)
+        return r;
+    assert(g->count < g->room);
+    struct effect *e = &g->effects[g->count++];
+    *e = (struct effect){.request = q, .index = index, .existed = found, .shown = EMBEDDED_NO_SLOT,
+        .retired = EMBEDDED_NO_SLOT, .moved = EMBEDDED_NO_SLOT};
+    if (w->kind == STORE_DELETE) {
+        r = found ? delete_row(g, e, &old, err) : ERR_OK;
+    } else if (w->kind == STORE_UPDATE && !found) {
+        e->status = ERR_NOT_FOUND;
+    } else {
+        r = write_row(g, e, w, found ? &old : NULL, slot, err);
+    }
+    return r;
+}
+
+/* One caller's writes. False: the transaction is gone, and with it the group. */
+static bool do_request(struct group *g, struct embedded_request *q)
+{
+    struct embedded_records *records = &g->c->records;
+    const uint8_t *slot = q->slots;
+    size_t mark = g->count;
+    enum result r = embedded_records_mark(records, &q->err);
+    if (r) {
+        q->result = r;
+        return embedded_records_undo(records);
+    }
+    for (size_t i = 0; !r && i < q->count; i++) {
+        bool has_slot = q->writes[i].vector && q->writes[i].kind != STORE_DELETE;
+        r = do_write(g, q, i, has_slot ? slot : NULL, &q->err);
+        if (has_slot)
+            slot += g->c->vectors.stride;
+    }
+    if (!r)
+        r = embedded_records_keep(records, &q->err);
+    q->result = r;
+    if (!r)
+        return true;
+    set_aside(g, mark);
+    return embedded_records_undo(records);
+}
+
+static enum result write_pictures(struct group *g, struct err *err)
+{
+    struct embedded_pictures *p = &g->c->pictures;
+    if (g->pictures == 0 && g->garbage_count == 0)
+        return ERR_OK;
+    enum result r = embedded_pictures_begin(p, err);
+    for (size_t i = 0; !r && i < g->count; i++) {
+        const struct effect *e = &g->effects[i];
+        const struct store_write *w = &e->request->writes[e->index];
+        if (e->picture)
+            r = embedded_pictures_put(p, e->picture, w->fileid, w->thumbnail, w->thumbnail_len, err);
+    }
+    for (size_t i = 0; !r && i < g->garbage_count; i++) {
+        r = embedded_pictures_delete(p, g->garbage[i], err);
+        if (!r)
+            r = embedded_records_garbage_remove(&g->c->records, g->garbage[i], err);
+    }
+    if (!r)
+        return embedded_pictures_commit(p, err);
+    embedded_pictures_rollback(p);
+    return r;
+}
+
+/* Pictures of a commit that failed afterwards: waste, so it does not matter if this fails as well. */
+static void unwrite_pictures(struct group *g)
+{
+    struct embedded_pictures *p = &g->c->pictures;
+    if (g->pictures == 0 || embedded_pictures_begin(p, NULL))
+        return;
+    enum result r = ERR_OK;
+    for (size_t i = 0; !r && i < g->count; i++)
+        if (g->effects[i].picture)
+            r = embedded_pictures_delete(p, g->effects[i].picture, NULL);
+    if (r || embedded_pictures_commit(p, NULL))
+        embedded_pictures_rollback(p);
+}
+
+/*
+ * Only garbage of earlier commits: what this one makes garbage is still named by a row until it has
+ * committed.
+ */
+static enum result choose_garbage(struct group *g, struct err *err)
+{
+    struct embedded_collection *c = g->c;
+    bool pictures = false;
+    for (const struct embedded_request *q = g->first; q && !pictures; q = q->next)
+        for (size_t i = 0; i < q->count && !pictures; i++)
+            pictures = q->writes[i].thumbnail_len > 0;
+    if (!c->meta.settings.thumbnails || c->garbage == 0 || (!pictures && c->garbage < GARBAGE_MANY))
+        return ERR_OK;
+    enum result r = embedded_records_garbage_list(&c->records, g->garbage, GARBAGE_STEP, &g->garbage_count, err);
+    if (!r && g->garbage_count < GARBAGE_STEP)
+        c->garbage = g->garbage_count;
+    return r;
+}
+
+static enum result do_requests(struct group *g, struct err *err)
+{
+    enum result r = embedded_records_begin(&g->c->records, err);
+    if (!r)
+        r = choose_garbage(g, err);
+    for (struct embedded_request *q = g->first; !r && q; q = q->next)
+        if (!do_request(g, q)) {
+            r = q->result;
+            if (err)
+                *err = q->err;
+        }
+    return r;
+}
+
+/* The commit has happened: let every search that starts from now on see it. */
+static void apply(struct group *g)
+{
+    struct embedded_collection *c = g->c;
+    for (size_t i = 0; i < g->count; i++) {
+        const struct effect *e = &g->effects[i];
+        struct store_write *w = &e->request->writes[e->index];
+        if (e->moved != EMBEDDED_NO_SLOT)
+            atomic_store_explicit(&embedded_slots_at(&c->slots, e->moved)->itemid, e->itemid, memory_order_relaxed);
+        if (e->shown != EMBEDDED_NO_SLOT)
+            embedded_slots_show(&c->slots, e->shown);
+        if (e->retired != EMBEDDED_NO_SLOT && embedded_slots_retire(&c->slots, e->retired) == EMBEDDED_DAMAGED)
+            atomic_fetch_sub(&c->damaged, 1);
+        w->status = e->status;
+        w->existed = e->existed;
+    }
+    embedded_slots_commit(&c->slots);
+    for (size_t i = 0; i < g->count; i++)
+        atomic_fetch_add(&c->count, (uint64_t)(int64_t)g->effects[i].count);
+    c->garbage += g->garbage_added;
+    c->garbage -= g->garbage_count < c->garbage ? g->garbage_count : c->garbage;
+}
+
+static enum result commit(struct group *g, struct err *err)
+{
+    struct embedded_collection *c = g->c;
+    bool changed = false;
+    enum result r = do_requests(g, err);
+    if (r)
+        goto out;
+    for (size_t i = 0; i < g->count; i++)
+        changed |= g->effects[i].changed;
+    if (!changed) { /* only deletes of what was not there, and the like; or every caller failed by itself */
+        embedded_records_rollback(&c->records);
+        for (size_t i = 0; i < g->count; i++) {
+            struct store_write *w = &g->effects[i].request->writes[g->effects[i].index];
+            w->status = g->effects[i].status;
+            w->existed = g->effects[i].existed;
+        }
+        return ERR_OK;
+    }
+    if (g->vectors)
+        r = embedded_vectors_sync(&c->vectors, err);
+    if (!r)
+        r = write_pictures(g, err);
+    if (r)
+        goto out;
+    r = embedded_records_commit(&c->records, atomic_load(&c->slots.seq) + 1, atomic_load(&c->number), err);
+    if (r) {
+        unwrite_pictures(g);
+        goto out;
+    }
+    apply(g);
+    return ERR_OK;
+out:
+    embedded_records_rollback(&c->records);
+    set_aside(g, 0);
+    return r;
+}
+
+static void run_group(struct embedded_collection *c, struct embedded_request *first)
+{
+    struct group g = {.c = c, .first = first};
+    struct err err = {0};
+    enum result r = ERR_OK;
+    for (const struct embedded_request *q = first; q; q = q->next)
+        g.room += q->count;
+    g.effects = calloc(g.room + 1, sizeof *g.effects); /* a call may have no writes at all */
+    r = g.effects ? commit(&g, &err) : err_no_memory(&err);
+    if (r)
+        for (struct embedded_request *q = first; q; q = q->next)
+            if (!q->result) {
+                q->result = r;
+                q->err = err;
+            }
+    free(g.effects);
+}
+
+static void checkpoint(struct embedded_collection *c)
+{
+    if (c->records.frames >= META_FRAMES) {
+        embedded_sql_checkpoint(c->records.db, c->records.frames >= RESTART_FRAMES);
+        c->records.frames = 0;
+    }
+    if (c->pictures.frames >= PICTURES_FRAMES) {
+        embedded_sql_checkpoint(c->pictures.writer, c->pictures.frames >= RESTART_FRAMES);
+        c->pictures.frames = 0;
+    }
+}
+
+/* c->mutex is held before and after, not between. */
+static void lead(struct embedded_collection *c, struct embedded_request *q)
+{
+    wait_for_company(c);
+    unsigned n = take_group(c, q);
+    pthread_mutex_unlock(&c->mutex);
+    int64_t start = clock_now_us();
+    run_group(c, q);
+    int64_t took = clock_now_us() - start;
+    pthread_mutex_lock(&c->mutex);
+    c->commit_us = took;
+    c->company = n + c->waiting;
+    for (struct embedded_request *p = q->next; p;) {
+        struct embedded_request *next = p->next; /* p is its caller's again once it is done and the mutex is free */
+        p->state = DONE;
+        pthread_cond_signal(&p->cond);
+        p = next;
+    }
+    pthread_mutex_unlock(&c->mutex);
+    checkpoint(c);
+    pthread_mutex_lock(&c->mutex);
+    hand_over(c);
+}
+
+enum result embedded_collection_write(struct embedded_collection *c, struct store_write *writes, size_t count,
+    int64_t deadline_ms, struct err *err)
+{
+    struct embedded_request q = {.writes = writes, .count = count};
+    enum result r = prepare(c, &q, err);
+    if (r)
+        goto out;
+    clock_cond_init(&q.cond);
+    pthread_mutex_lock(&c->mutex);
+    r = join(c, &q, deadline_ms, err);
+    if (!r && q.state == LEAD)
+        lead(c, &q);
+    pthread_mutex_unlock(&c->mutex);
+    pthread_cond_destroy(&q.cond);
+    if (!r && q.result) {
+        r = q.result;
+        if (err)
+            *err = q.err;
+    }
+out:
+    free(q.slots);
+    return r;
+}
+
+enum result embedded_collection_hold(struct embedded_collection *c, int64_t deadline_ms, struct err *err)
+{
+    struct embedded_request q = {.hold = true};
+    clock_cond_init(&q.cond);
+    pthread_mutex_lock(&c->mutex);
+    enum result r = join(c, &q, deadline_ms, err);
+    pthread_mutex_unlock(&c->mutex);
+    pthread_cond_destroy(&q.cond);
+    return r;
+}
+
+void embedded_collection_resume(struct embedded_collection *c)
+{
+    pthread_mutex_lock(&c->mutex);
+    hand_over(c);
+    pthread_mutex_unlock(&c->mutex);
+}

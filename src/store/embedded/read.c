@@ -1,0 +1,226 @@
+/*
+ * Get, browse, thumbnail, statistics. Each takes a reading connection and, where it touches vectors, a
+ * snapshot before its first SELECT: a slot that a row of the transaction names died after the snapshot or not
+ * at all, so it is not reused while we copy from it.
+ */
+#include "store/embedded/collection.h"
+
+#include "base/clock.h"
+
+#include <inttypes.h>
+#include <sys/stat.h>
+
+static char *copy_column(sqlite3_stmt *stmt, int column)
+{
+    const char *text = (const char *)sqlite3_column_text(stmt, column);
+    size_t n = (size_t)sqlite3_column_bytes(stmt, column);
+    char *copy = malloc(n + 1);
+    if (copy) {
+        if (n)
+            memcpy(copy, text, n);
+        copy[n] = '\0';
+    }
+    return copy;
+}
+
+static enum result copy_vector(struct embedded_collection *c, const struct embedded_row *row, float **out, struct err *err)
+{
+    uint32_t dim = c->meta.settings.dimension;
+    if (row->slot >= atomic_load_explicit(&c->slots.used, memory_order_acquire) ||
+        !embedded_vectors_verify(&c->vectors, row->slot, row->fileid, row->number))
+        return err_set(err, ERR_CORRUPT, "the vector of fileid %" PRId64 " in collection \"%s\" is damaged on disk: add its picture again",
+            row->fileid, c->name);
+    float *v = malloc(dim * sizeof *v);
+    if (!v)
+        return err_no_memory(err);
+    c->kernel->f16_to_f32((const uint16_t *)(const void *)embedded_vectors_at(&c->vectors, row->slot), v, dim);
+    *out = v;
+    return ERR_OK;
+}
+
+enum result embedded_collection_append(struct embedded_collection *c, sqlite3_stmt *stmt, const struct embedded_row *row,
+    bool with_vector, size_t *room, struct store_records *out, struct err *err)
+{
+    if (out->count == *room) {
+        size_t more = *room ? *room * 2 : 16;
+        struct store_record *items = realloc(out->items, more * sizeof *items);
+        if (!items)
+            return err_no_memory(err);
+        out->items = items;
+        *room = more;
+    }
+    struct store_record *record = &out->items[out->count++]; /* from here on freed with the rest */
+    *record = (struct store_record){.fileid = row->fileid, .itemid = row->itemid, .has_thumbnail = row->picture != 0};
+    record->tags = copy_column(stmt, EMBEDDED_COL_TAGS);
+    record->brief = copy_column(stmt, EMBEDDED_COL_BRIEF);
+    if (!record->tags || !record->brief)
+        return err_no_memory(err);
+    return with_vector ? copy_vector(c, row, &record->vector, err) : ERR_OK;
+}
+
+/* All rows of a bound statement, at most `max`; one more says that there are more. */
+static enum result collect(struct embedded_collection *c, struct embedded_reader *reader, sqlite3_stmt *stmt,
+    bool with_vectors, size_t max, struct store_records *out, struct err *err)
+{
+    size_t room = 0;
+    bool row_there = false;
+    enum result r;
+    while (!(r = embedded_sql_row(reader->db, stmt, &row_there, err)) && row_there) {
+        struct embedded_row row;
+        if (out->count == max) {
+            out->more = true;
+            break;
+        }
+        r = embedded_reader_row(stmt, &row, err);
+        if (!r)
+            r = embedded_collection_append(c, stmt, &row, with_vectors, &room, out, err);
+        if (r)
+            break;
+        out->next = row.fileid;
+    }
+    sqlite3_reset(stmt);
+    return r;
+}
+
+enum result embedded_collection_get(struct embedded_collection *c, bool by_item, int64_t id, int64_t deadline_ms,
+    struct store_records *out, struct err *err)
+{
+    struct store_records records = {.dimension = c->meta.settings.dimension};
+    struct embedded_reader *reader = NULL;
+    struct embedded_snapshot snapshot;
+    enum result r = embedded_readers_take(&c->readers, deadline_ms, &reader, err);
+    if (r)
+        return r;
+    sqlite3_stmt *stmt = by_item ? reader->by_item : reader->by_file;
+    embedded_slots_enter(&c->slots, &snapshot);
+    sqlite3_bind_int64(stmt, 1, id);
+    if (by_item)
+        sqlite3_bind_int64(stmt, 2, LIMIT_WINDOW + 1);
+    r = collect(c, reader, stmt, true, LIMIT_WINDOW, &records, err);
+    embedded_slots_leave(&c->slots, &snapshot);
+    embedded_readers_give(&c->readers, reader);
+    if (r)
+        store_records_free(&records);
+    else
+        *out = records;
+    return r;
+}
+
+enum result embedded_collection_browse(struct embedded_collection *c, bool from_start, int64_t after, uint32_t limit,
+    int64_t deadline_ms, struct store_records *out, struct err *err)
+{
+    struct store_records records = {.dimension = c->meta.settings.dimension, .next = after};
+    struct embedded_reader *reader = NULL;
+    enum result r = embedded_readers_take(&c->readers, deadline_ms, &reader, err);
+    if (r)
+        return r;
+    sqlite3_stmt *stmt = from_start ? reader->browse_all : reader->browse;
+    if (!from_start)
+        sqlite3_bind_int64(stmt, 1, after);
+    sqlite3_bind_int64(stmt, 2, (sqlite3_int64)limit + 1);
+    r = collect(c, reader, stmt, false, limit, &records, err);
+    embedded_readers_give(&c->readers, reader);
+    if (r)
+        store_records_free(&records);
+    else
+        *out = records;
+    return r;
+}
+
+static enum result find_picture(struct embedded_reader *reader, int64_t fileid, uint64_t *picture, struct err *err)
+{
+    bool found = false;
+    struct embedded_row row = {0};
+    sqlite3_bind_int64(reader->by_file, 1, fileid);
+    enum result r = embedded_sql_row(reader->db, reader->by_file, &found, err);
+    if (!r && found)
+        r = embedded_reader_row(reader->by_file, &row, err);
+    sqlite3_reset(reader->by_file);
+    if (!r)
+        *picture = row.picture;
+    return r;
+}
+
+enum result embedded_collection_thumbnail(struct embedded_collection *c, int64_t fileid, int64_t deadline_ms,
+    struct buf *out, struct err *err)
+{
+    struct embedded_reader *reader = NULL;
+    uint64_t picture = 0, before = 0;
+    enum result r = embedded_readers_take(&c->readers, deadline_ms, &reader, err);
+    if (r)
+        return r;
+    do {
+        before = picture;
+        r = find_picture(reader, fileid, &picture, err);
+        if (!r && !picture)
+            r = err_set(err, ERR_NOT_FOUND, "there is no thumbnail of fileid %" PRId64 " in collection \"%s\"", fileid, c->name);
+        if (!r)
+            r = embedded_pictures_get(&c->pictures, picture, out, err);
+        else
+            break;
+        /* Replaced and cleaned away between the two reads: the row names another one now. */
+    } while (r == ERR_NOT_FOUND && picture != before);
+    embedded_readers_give(&c->readers, reader);
+    return r;
+}
+
+static uint64_t size_of(const struct embedded_collection *c, const char *name)
+{
+    char path[EMBEDDED_PATH_MAX];
+    struct stat st;
+    if (embedded_path(path, c->path, name, NULL) || stat(path, &st))
+        return 0;
+    return (uint64_t)st.st_blocks * 512;
+}
+
+/* Slots nobody has looked at yet are verified, so that `damaged` is the truth. */
+static enum result verify_all(struct embedded_collection *c, int64_t deadline_ms, struct err *err)
+{
+    struct embedded_snapshot snapshot;
+    enum result r = ERR_OK;
+    embedded_slots_enter(&c->slots, &snapshot);
+    uint32_t used = atomic_load_explicit(&c->slots.used, memory_order_acquire);
+    for (uint32_t i = 0; !r && i < used; i++) {
+        if (i % EMBEDDED_SEGMENT == 0 && clock_passed(deadline_ms))
+            r = err_set(err, ERR_TIMEOUT, "verifying collection \"%s\" ran out of time", c->name);
+        else if (embedded_slots_has(&c->slots, i) && embedded_slot_visible(embedded_slots_at(&c->slots, i), snapshot.seq))
+            (void)embedded_collection_sound(c, i);
+    }
+    embedded_slots_leave(&c->slots, &snapshot);
+    return r;
+}
+
+static enum result count_items(struct embedded_collection *c, int64_t deadline_ms, uint64_t *out, struct err *err)
+{
+    struct embedded_reader *reader = NULL;
+    bool row = false;
+    enum result r = embedded_readers_take(&c->readers, deadline_ms, &reader, err);
+    if (r)
+        return r;
+    r = embedded_sql_row(reader->db, reader->items, &row, err);
+    if (!r && row)
+        *out = (uint64_t)sqlite3_column_int64(reader->items, 0);
+    sqlite3_reset(reader->items);
+    embedded_readers_give(&c->readers, reader);
+    return r;
+}
+
+enum result embedded_collection_stats(struct embedded_collection *c, int64_t deadline_ms, struct store_stats *out,
+    struct err *err)
+{
+    static const char *const files[] = {"meta.db", "meta.db-wal", "vectors.f16", "pictures.db", "pictures.db-wal"};
+    struct store_stats stats = {.settings = c->meta.settings};
+    enum result r = verify_all(c, deadline_ms, err);
+    if (!r)
+        r = count_items(c, deadline_ms, &stats.items, err);
+    if (r)
+        return r;
+    stats.records = atomic_load(&c->count);
+    stats.damaged = atomic_load(&c->damaged);
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++)
+        stats.bytes_disk += size_of(c, files[i]);
+    /* What the process holds for it; mapped vectors are the page cache's. */
+    stats.bytes_memory = sizeof *c + c->slots.bytes;
+    *out = stats;
+    return ERR_OK;
+}

@@ -1,0 +1,189 @@
+/*
+ * Exact search: every visible slot is compared with the query, in file order, which the memory prefetcher
+ * likes.
+ *
+ * A search registers a snapshot (slots.h) and scans without a lock. Only then it fetches the texts of its
+ * page from meta.db, in one short read transaction: one that began before the scan would keep SQLite from
+ * ever starting its log anew under steady load. Between the two a record can change. A row that is not what
+ * the scan saw (deleted, another write number, another item) means that the answer is out of date, and the
+ * search starts again; leaving the row out would give fewer hits than there are. After a few such rounds it
+ * asks the writers to pause, and is sure to finish.
+ *
+ * The query is rounded to 16 bits as the rows are, so that a vector finds itself at distance 0 exactly.
+ */
+#include "store/embedded/collection.h"
+
+#include "base/clock.h"
+#include "store/embedded/topk.h"
+#include "store/store_backend.h"
+
+#include <math.h>
+
+#define ROUNDS 3           /* before the writers are asked to pause */
+#define DEADLINE_ROWS 4096 /* rows between two looks at the clock */
+
+struct scan {
+    struct embedded_collection *c;
+    const struct store_query *query;
+    float *vector; /* the query, rounded */
+    float norm;    /* its length */
+    int64_t deadline_ms;
+};
+
+bool embedded_collection_sound(struct embedded_collection *c, uint32_t i)
+{
+    struct embedded_slot *slot = embedded_slots_at(&c->slots, i);
+    uint8_t state = atomic_load_explicit(&slot->state, memory_order_relaxed);
+    if (state == EMBEDDED_VERIFIED)
+        return true;
+    if (state == EMBEDDED_DAMAGED)
+        return false;
+    bool sound = embedded_vectors_verify(&c->vectors, i, slot->fileid, slot->number);
+    uint8_t expected = EMBEDDED_UNVERIFIED;
+    if (atomic_compare_exchange_strong(&slot->state, &expected, sound ? EMBEDDED_VERIFIED : EMBEDDED_DAMAGED) && !sound)
+        atomic_fetch_add(&c->damaged, 1);
+    return sound;
+}
+
+/* The smaller the better, whatever the metric. */
+static float key_of(const struct scan *s, uint32_t i)
+{
+    const struct embedded_collection *c = s->c;
+    const uint16_t *x = (const uint16_t *)(const void *)embedded_vectors_at(&c->vectors, i);
+    uint32_t dim = c->meta.settings.dimension;
+    if (c->meta.settings.metric == STORE_L2)
+        return c->kernel->l2sq_f16(s->vector, x, dim);
+    float dot = c->kernel->dot_f16(s->vector, x, dim);
+    if (c->meta.settings.metric == STORE_IP)
+        return -dot;
+    float norms = s->norm * embedded_vectors_norm(&c->vectors, i);
+    float cosine = norms > 0 ? dot / norms : 0;
+    return -fmaxf(-1, fminf(1, cosine));
+}
+
+static float distance_of(const struct embedded_collection *c, float key)
+{
+    return c->meta.settings.metric == STORE_L2 ? key : 0 - key; /* never −0 */
+}
+
+static enum result scan(const struct scan *s, uint64_t seq, struct embedded_topk *top, struct err *err)
+{
+    const struct embedded_slots *slots = &s->c->slots;
+    uint32_t used = atomic_load_explicit(&slots->used, memory_order_acquire);
+    for (uint32_t i = 0; i < used; i++) {
+        if (i % DEADLINE_ROWS == 0 && clock_passed(s->deadline_ms))
+            return err_set(err, ERR_TIMEOUT, "the search of collection \"%s\" ran out of time", s->c->name);
+        if (!embedded_slots_has(slots, i)) {
+            i |= EMBEDDED_SEGMENT - 1;
+            continue;
+        }
+        const struct embedded_slot *slot = embedded_slots_at(slots, i);
+        if (!embedded_slot_visible(slot, seq) || !embedded_collection_sound(s->c, i))
+            continue;
+        float key = key_of(s, i);
+        if (!embedded_topk_wants(top, key))
+            continue;
+        int64_t itemid = atomic_load_explicit(&slot->itemid, memory_order_relaxed);
+        struct embedded_candidate candidate = {.key = key, .slot = i, .fileid = slot->fileid, .number = slot->number,
+            .group = itemid};
+        embedded_topk_offer(top, &candidate);
+    }
+    return ERR_OK;
+}
+
+/* The texts of one page. *stale: a row is not what the scan saw. */
+static enum result fetch(const struct scan *s, const struct embedded_topk *top, struct embedded_reader *reader,
+    struct store_records *out, bool *stale, struct err *err)
+{
+    size_t end = (size_t)s->query->offset + s->query->limit, room = 0;
+    enum result r = embedded_reader_begin(reader, err);
+    if (end > top->count)
+        end = top->count;
+    for (size_t i = s->query->offset; !r && !*stale && i < end; i++) {
+        const struct embedded_candidate *hit = &top->heap[i];
+        struct embedded_row row;
+        bool found = false;
+        sqlite3_bind_int64(reader->by_file, 1, hit->fileid);
+        r = embedded_sql_row(reader->db, reader->by_file, &found, err);
+        if (!r && found)
+            r = embedded_reader_row(reader->by_file, &row, err);
+        if (!r)
+            *stale = !found || row.number != hit->number || row.itemid != hit->group;
+        if (!r && !*stale) {
+            r = embedded_collection_append(s->c, reader->by_file, &row, s->query->with_vectors, &room, out, err);
+            if (!r)
+                out->items[out->count - 1].distance = distance_of(s->c, hit->key);
+        }
+        sqlite3_reset(reader->by_file);
+    }
+    embedded_reader_end(reader);
+    return r;
+}
+
+static enum result scan_and_fetch(const struct scan *s, struct store_records *out, bool *stale, struct err *err)
+{
+    struct embedded_topk top = {0};
+    struct embedded_snapshot snapshot;
+    struct embedded_reader *reader = NULL;
+    size_t window = (size_t)s->query->limit + s->query->offset;
+    uint32_t used = atomic_load_explicit(&s->c->slots.used, memory_order_acquire);
+    enum result r = embedded_topk_init(&top, window < used ? window : used + 1, s->query->group, err);
+    if (r)
+        return r;
+    embedded_slots_enter(&s->c->slots, &snapshot);
+    r = scan(s, snapshot.seq, &top, err);
+    if (!r) {
+        embedded_topk_sort(&top);
+        r = embedded_readers_take(&s->c->readers, s->deadline_ms, &reader, err);
+    }
+    if (!r)
+        r = fetch(s, &top, reader, out, stale, err);
+    embedded_readers_give(&s->c->readers, reader);
+    embedded_slots_leave(&s->c->slots, &snapshot);
+    embedded_topk_free(&top);
+    return r;
+}
+
+static enum result try_rounds(const struct scan *s, struct store_records *out, struct err *err)
+{
+    for (int round = 0;; round++) {
+        struct store_records records = {.dimension = s->c->meta.settings.dimension};
+        bool stale = false, hold = round >= ROUNDS;
+        enum result r = hold ? embedded_collection_hold(s->c, s->deadline_ms, err) : ERR_OK;
+        if (r)
+            return r;
+        r = scan_and_fetch(s, &records, &stale, err);
+        if (hold)
+            embedded_collection_resume(s->c);
+        if (!r && !stale) {
+            *out = records;
+            return ERR_OK;
+        }
+        store_records_free(&records);
+        if (r)
+            return r;
+        if (hold)
+            return err_set(err, ERR_CORRUPT, "collection \"%s\": its records in memory and in meta.db differ; restart the server",
+                s->c->name);
+    }
+}
+
+enum result embedded_collection_search(struct embedded_collection *c, const struct store_query *query, int64_t deadline_ms,
+    struct store_records *out, struct err *err)
+{
+    uint32_t dim = c->meta.settings.dimension;
+    struct scan s = {.c = c, .query = query, .deadline_ms = deadline_ms};
+    uint16_t *halves = malloc(dim * sizeof *halves);
+    s.vector = malloc(dim * sizeof *s.vector);
+    enum result r = halves && s.vector
+        ? store_vector_to_f16(query->vector, query->dimension, dim, "the vector to search for", halves, err)
+        : err_no_memory(err);
+    if (!r) {
+        c->kernel->f16_to_f32(halves, s.vector, dim);
+        s.norm = sqrtf(c->kernel->dot_f32(s.vector, s.vector, dim));
+        r = try_rounds(&s, out, err);
+    }
+    free(halves);
+    free(s.vector);
+    return r;
+}

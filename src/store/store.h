@@ -1,0 +1,162 @@
+/*
+ * Records and their nearest neighbours, whatever keeps them. For callers; a backend implements
+ * store_backend.h.
+ *
+ * A store has collections, a collection has records. A record is: fileid (primary key), itemid, tags, brief,
+ * a vector, and where kept a thumbnail. Tags and brief travel as JSON text that the caller has checked: a
+ * store never parses it.
+ *
+ * Every call is thread-safe, blocks its thread, and takes a deadline (base/clock.h). What store_write()
+ * acknowledged survives kill -9 and power loss, and is seen by every call that starts later. Collections are
+ * named by string in each call; a name that does not exist is ERR_NOT_FOUND.
+ *
+ * Life cycle: store_open() … store_close(); no call may run during store_close().
+ */
+#ifndef STORE_STORE_H
+#define STORE_STORE_H
+
+#include "base/buf.h"
+#include "base/err.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct store;
+
+enum store_metric { STORE_L2, STORE_IP, STORE_COSINE };
+
+/* What a collection remembers from its creation on. */
+struct store_settings {
+    char model[128];
+    uint32_t dimension;
+    enum store_metric metric;
+    bool thumbnails; /* keep them */
+};
+
+struct store_open_options {
+    const char *data;    /* folder of the embedded store; created where absent */
+    int64_t deadline_ms; /* for taking the lock */
+};
+
+/* ERR_BUSY: another process has the folder open; the sentence names its process id where known. */
+enum result store_open_embedded(const struct store_open_options *options, struct store **out, struct err *err) ERR_MUST_USE;
+/* Everything in memory and gone with it: for tests of what stands above the store. */
+enum result store_open_memory(struct store **out, struct err *err) ERR_MUST_USE;
+void store_close(struct store *store);
+
+/* --- collections ---------------------------------------------------------------------------------------- */
+
+/* ERR_EXISTS; ERR_INVALID for a name that parse_is_collection_name() refuses or a dimension out of range. */
+enum result store_create(struct store *store, const char *collection, const struct store_settings *settings,
+    int64_t deadline_ms, struct err *err) ERR_MUST_USE;
+enum result store_drop(struct store *store, const char *collection, int64_t deadline_ms, struct err *err) ERR_MUST_USE;
+enum result store_settings(struct store *store, const char *collection, struct store_settings *out, struct err *err)
+    ERR_MUST_USE;
+/* Names, sorted by bytes. `names` is one allocation: free() it. */
+enum result store_list(struct store *store, char ***names, size_t *count, struct err *err) ERR_MUST_USE;
+
+struct store_stats {
+    struct store_settings settings;
+    uint64_t records, items;
+    uint64_t damaged;       /* records whose vector on disk is not what was written */
+    uint64_t bytes_disk, bytes_memory;
+};
+enum result store_stats(struct store *store, const char *collection, int64_t deadline_ms, struct store_stats *out,
+    struct err *err) ERR_MUST_USE;
+enum result store_count(struct store *store, const char *collection, int64_t deadline_ms, uint64_t *out, struct err *err)
+    ERR_MUST_USE;
+
+/* --- writing -------------------------------------------------------------------------------------------- */
+
+enum store_write_kind {
+    STORE_PUT,    /* the whole record; replaces one with the same fileid. vector, tags and brief must be given */
+    STORE_UPDATE, /* what is given; status ERR_NOT_FOUND where the fileid does not exist. A new vector without a
+                     thumbnail removes the old thumbnail: it no longer shows what the vector says */
+    STORE_DELETE, /* status ERR_OK also where there was nothing */
+};
+
+/* One write. Everything that is pointed at stays the caller's and must live until the call returns. */
+struct store_write {
+    enum store_write_kind kind;
+    int64_t fileid;
+    bool has_itemid;     /* on PUT without it the itemid is the fileid */
+    int64_t itemid;
+    const char *tags;    /* JSON array of strings; NULL: not given */
+    const char *brief;   /* JSON object; NULL: not given */
+    const float *vector; /* `dimension` floats; NULL: not given */
+    uint32_t dimension;  /* how many `vector` has, compared with the collection's; 0: the caller vouches for it */
+    const uint8_t *thumbnail;
+    size_t thumbnail_len; /* 0: not given */
+    enum result status;   /* out: of this write, ERR_OK or ERR_NOT_FOUND */
+    bool existed;         /* out: the fileid was there before */
+};
+
+/*
+ * All or nothing, in order, durable when it returns ERR_OK. Calls of several threads share one commit.
+ * ERR_INVALID: a vector with a component that is not finite or does not fit 16 bits. ERR_IO: nothing was
+ * changed.
+ */
+enum result store_write(struct store *store, const char *collection, struct store_write *writes, size_t count,
+    int64_t deadline_ms, struct err *err) ERR_MUST_USE;
+
+/* --- reading -------------------------------------------------------------------------------------------- */
+
+struct store_record {
+    int64_t fileid, itemid;
+    char *tags, *brief; /* JSON text */
+    float *vector;      /* `dimension` floats; NULL where not asked for */
+    float distance;     /* in a search; else 0 */
+    bool has_thumbnail;
+};
+
+/*
+ * An array of records and all they point at, released with store_records_free(); zero it before the first
+ * use.
+ */
+struct store_records {
+    struct store_record *items;
+    size_t count;
+    uint32_t dimension;
+    int64_t next; /* of store_browse(): give it as `after` for the next page */
+    bool more;    /* of store_browse() */
+};
+void store_records_free(struct store_records *records);
+
+struct store_query {
+    const float *vector; /* finite, and not beyond ±65504: it is rounded to 16 bits as the rows are */
+    uint32_t dimension;  /* as in struct store_write */
+    uint32_t limit, offset; /* 1 ≤ limit, limit + offset ≤ LIMIT_WINDOW */
+    bool group;          /* one hit per item: the nearest of its records; limit and offset count items */
+    bool with_vectors;
+};
+/*
+ * Nearest first; equal distances by fileid, so that pages neither overlap nor skip while nothing is written.
+ * If at least `limit` items match, `limit` come back. The distance is Σ(q−x)² for L2, the inner product for
+ * IP and the cosine for COSINE (there, the largest first).
+ */
+enum result store_search(struct store *store, const char *collection, const struct store_query *query,
+    int64_t deadline_ms, struct store_records *out, struct err *err) ERR_MUST_USE;
+
+/* The records of one fileid or one itemid (in fileid order), with vectors. None is success. */
+enum result store_get_file(struct store *store, const char *collection, int64_t fileid, int64_t deadline_ms,
+    struct store_records *out, struct err *err) ERR_MUST_USE;
+enum result store_get_item(struct store *store, const char *collection, int64_t itemid, int64_t deadline_ms,
+    struct store_records *out, struct err *err) ERR_MUST_USE;
+/* Up to `limit` records with fileid > `after` (all where `from_start`), in fileid order, without vectors. */
+enum result store_browse(struct store *store, const char *collection, bool from_start, int64_t after, uint32_t limit,
+    int64_t deadline_ms, struct store_records *out, struct err *err) ERR_MUST_USE;
+/* The thumbnail, appended to `out`. ERR_NOT_FOUND: no such record, or none kept. */
+enum result store_thumbnail(struct store *store, const char *collection, int64_t fileid, int64_t deadline_ms,
+    struct buf *out, struct err *err) ERR_MUST_USE;
+
+/* --- checking ------------------------------------------------------------------------------------------- */
+
+/* One line of a check: `severity` 0 a fact, 1 a warning, 2 damage. `text` lives during the call only. */
+typedef void (*store_check_fn)(void *user, int severity, const char *collection, const char *text);
+/*
+ * Read everything and compare it: files, checksums, rows against vectors. ERR_CORRUPT where damage was found.
+ */
+enum result store_check(struct store *store, store_check_fn report, void *user, struct err *err) ERR_MUST_USE;
+
+#endif
