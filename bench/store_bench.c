@@ -50,8 +50,12 @@ static void *client(void *user)
     while (v && (id = atomic_fetch_add(&b->next, 1)) < b->end) {
         struct err err;
         fill(v, b->dimension, (uint64_t)id);
-        struct store_write w = {.kind = STORE_PUT, .fileid = id, .tags = "[\"a\",\"b\"]", .brief = "{\"name\":\"something\"}",
-            .vector = v, .dimension = b->dimension};
+        struct store_write w = {.kind = STORE_PUT,
+            .fileid = id,
+            .tags = "[\"a\",\"b\"]",
+            .brief = "{\"name\":\"something\"}",
+            .vector = v,
+            .dimension = b->dimension};
         if (!ok(store_write(b->store, COLLECTION, &w, 1, CLOCK_NO_DEADLINE, &err), &err))
             atomic_store(&b->failed, 1);
     }
@@ -84,8 +88,14 @@ static bool bulk(struct bench *b, long long rows)
         for (; n < BATCH && done < rows; n++, done++) {
             long long id = atomic_fetch_add(&b->next, 1);
             fill(v + n * b->dimension, b->dimension, (uint64_t)id);
-            w[n] = (struct store_write){.kind = STORE_PUT, .fileid = id, .has_itemid = true, .itemid = id / 3, .tags = "[]",
-                .brief = "{}", .vector = v + n * b->dimension, .dimension = b->dimension};
+            w[n] = (struct store_write){.kind = STORE_PUT,
+                .fileid = id,
+                .has_itemid = true,
+                .itemid = id / 3,
+                .tags = "[]",
+                .brief = "{}",
+                .vector = v + n * b->dimension,
+                .dimension = b->dimension};
         }
         good = ok(store_write(b->store, COLLECTION, w, n, CLOCK_NO_DEADLINE, &err), &err);
     }
@@ -117,7 +127,8 @@ static double search_ms(struct bench *b, bool group, uint32_t limit, int times)
     return best;
 }
 
-static bool measure(struct bench *b, const struct store_open_options *options, long long rows, long long writes)
+static bool measure(
+    struct bench *b, const struct store_open_options *options, long long rows, long long writes)
 {
     struct err err;
     struct store_settings settings = {.model = "bench", .dimension = b->dimension, .metric = STORE_L2};
@@ -130,7 +141,8 @@ static bool measure(struct bench *b, const struct store_open_options *options, l
     int64_t start = clock_now_us();
     if (!bulk(b, rows))
         return false;
-    printf("bulk writes, %d a call     %10.0f /s\n", BATCH, (double)rows * 1e6 / (double)(clock_now_us() - start));
+    printf("bulk writes, %d a call     %10.0f /s\n", BATCH,
+        (double)rows * 1e6 / (double)(clock_now_us() - start));
 
     start = clock_now_us();
     store_close(b->store);
@@ -150,8 +162,8 @@ static bool measure(struct bench *b, const struct store_open_options *options, l
         {"scan, best 1000 items     ", true, 1000}};
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
         double ms = search_ms(b, kinds[i].group, kinds[i].limit, 10);
-        printf("%s  %10.1f ms   %.2f million rows/s   %.2f GB/s\n", kinds[i].name, ms, (double)count / ms / 1000,
-            (double)count * b->dimension * 2 / ms / 1e6);
+        printf("%s  %10.1f ms   %.2f million rows/s   %.2f GB/s\n", kinds[i].name, ms,
+            (double)count / ms / 1000, (double)count * b->dimension * 2 / ms / 1e6);
     }
     return ok(store_drop(b->store, COLLECTION, CLOCK_NO_DEADLINE, &err), &err);
 }

@@ -202,6 +202,7 @@ static enum result write_record(struct pipeline *p, const char *collection, cons
     write->tags = record->tags;
     write->brief = record->brief;
     write->vector = vector;
+    write->dimension = vector ? settings->dimension : 0;
     write->thumbnail = image.thumbnail;
     write->thumbnail_len = image.thumbnail_len;
     r = store_write(p->options.store, collection, write, 1, deadline_ms, err);
@@ -269,7 +270,7 @@ enum result pipeline_search(struct pipeline *p, const char *collection, const st
     r = pipeline_embed(p, &search->picture, deadline_ms, vector, err);
     if (r == ERR_OK) {
         struct store_query query = {
-            .vector = vector, .limit = search->limit, .offset = search->offset, .group = search->group};
+            .vector = vector, .dimension = settings.dimension, .limit = search->limit, .offset = search->offset, .group = search->group};
         r = store_search(p->options.store, collection, &query, deadline_ms, out, err);
     }
     free(vector);

@@ -11,8 +11,10 @@
 #include "base/log.h"
 #include "server/wiring.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <strings.h>
+#include <sys/resource.h>
 
 #ifndef LOOKALIKE_VERSION
 #define LOOKALIKE_VERSION "unknown"
@@ -69,6 +71,20 @@ static void log_start(const struct config *config, struct wiring *wiring, unsign
         config->listen, port);
 }
 
+/*
+ * Connections and open collections need about 1,500 descriptors together; the usual soft limit is 1,024. Where the
+ * hard limit is below that, connections beyond it are refused by the HTTP server, one by one.
+ */
+static void raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        if (setrlimit(RLIMIT_NOFILE, &limit))
+            log_line(LOG_WARN, "cannot raise the limit of open files: %s", strerror(errno));
+    }
+}
+
 static enum result serve(const struct config *config, const sigset_t *signals, struct err *err)
 {
     struct wiring *wiring = NULL;
@@ -112,6 +128,7 @@ int serve_main(int argc, char **argv)
         if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
             return print_help();
     /* Before any thread exists: threads inherit the mask. A client that hangs up must not end the program. */
+    raise_descriptor_limit();
     sigset_t signals;
     sigemptyset(&signals);
     sigaddset(&signals, SIGINT);

@@ -12,7 +12,8 @@ static enum result check_call(const char *collection, int64_t deadline_ms, struc
 {
     if (!collection || !parse_is_collection_name(collection))
         return err_set_field(err, ERR_INVALID, "collection",
-            "a collection's name has 1 to %d letters, digits and underscores, and does not begin with a digit",
+            "a collection's name has 1 to %d letters, digits and underscores, and does not begin with a "
+            "digit",
             LIMIT_COLLECTION_NAME);
     if (clock_passed(deadline_ms))
         return err_set(err, ERR_TIMEOUT, "no time was left for collection \"%s\"", collection);
@@ -37,7 +38,8 @@ enum result store_create(struct store *store, const char *collection, const stru
         return err_set_field(err, ERR_INVALID, "dimension", "a vector has 1 to %d components, not %" PRIu32,
             LIMIT_DIMENSION, settings->dimension);
     if (!memchr(settings->model, '\0', sizeof settings->model))
-        return err_set_field(err, ERR_INVALID, "model", "a model's name has at most %zu bytes", sizeof settings->model - 1);
+        return err_set_field(
+            err, ERR_INVALID, "model", "a model's name has at most %zu bytes", sizeof settings->model - 1);
     if (settings->metric != STORE_L2 && settings->metric != STORE_IP && settings->metric != STORE_COSINE)
         return err_set_field(err, ERR_INVALID, "metric", "the metric is L2, IP or COSINE");
     return store->backend->create(store->state, collection, settings, deadline_ms, err);
@@ -49,7 +51,8 @@ enum result store_drop(struct store *store, const char *collection, int64_t dead
     return r ? r : store->backend->drop(store->state, collection, deadline_ms, err);
 }
 
-enum result store_settings(struct store *store, const char *collection, struct store_settings *out, struct err *err)
+enum result store_settings(
+    struct store *store, const char *collection, struct store_settings *out, struct err *err)
 {
     enum result r = check_call(collection, CLOCK_NO_DEADLINE, err);
     return r ? r : store->backend->settings(store->state, collection, out, err);
@@ -60,28 +63,32 @@ enum result store_list(struct store *store, char ***names, size_t *count, struct
     return store->backend->list(store->state, names, count, err);
 }
 
-enum result store_stats(struct store *store, const char *collection, int64_t deadline_ms, struct store_stats *out,
-    struct err *err)
+enum result store_stats(struct store *store, const char *collection, int64_t deadline_ms,
+    struct store_stats *out, struct err *err)
 {
     enum result r = check_call(collection, deadline_ms, err);
     return r ? r : store->backend->stats(store->state, collection, deadline_ms, out, err);
 }
 
-enum result store_count(struct store *store, const char *collection, int64_t deadline_ms, uint64_t *out, struct err *err)
+enum result store_count(
+    struct store *store, const char *collection, int64_t deadline_ms, uint64_t *out, struct err *err)
 {
     enum result r = check_call(collection, deadline_ms, err);
     return r ? r : store->backend->count(store->state, collection, deadline_ms, out, err);
 }
 
-static enum result check_text(const char *text, const char *field, size_t max, int64_t fileid, struct err *err)
+static enum result check_text(
+    const char *text, const char *field, size_t max, int64_t fileid, struct err *err)
 {
     if (!text)
         return ERR_OK;
     size_t n = strnlen(text, max + 1);
     if (n == 0)
-        return err_set_field(err, ERR_INVALID, field, "%s of fileid %" PRId64 " is empty, not JSON", field, fileid);
+        return err_set_field(
+            err, ERR_INVALID, field, "%s of fileid %" PRId64 " is empty, not JSON", field, fileid);
     if (n > max)
-        return err_set_field(err, ERR_TOO_LARGE, field, "%s of fileid %" PRId64 " is longer than %zu bytes", field, fileid, max);
+        return err_set_field(err, ERR_TOO_LARGE, field, "%s of fileid %" PRId64 " is longer than %zu bytes",
+            field, fileid, max);
     return ERR_OK;
 }
 
@@ -90,13 +97,14 @@ static enum result check_write(const struct store_write *w, struct err *err)
     if (w->kind != STORE_PUT && w->kind != STORE_UPDATE && w->kind != STORE_DELETE)
         return err_set(err, ERR_INVALID, "there is no such kind of write");
     if (w->kind == STORE_PUT && (!w->vector || !w->tags || !w->brief))
-        return err_set(err, ERR_INVALID, "fileid %" PRId64 ": a whole record needs a vector, tags and brief", w->fileid);
+        return err_set(
+            err, ERR_INVALID, "fileid %" PRId64 ": a whole record needs a vector, tags and brief", w->fileid);
     if (w->thumbnail_len > LIMIT_THUMBNAIL_BYTES)
-        return err_set_field(err, ERR_TOO_LARGE, "thumbnail", "the thumbnail of fileid %" PRId64 " has more than %d bytes",
-            w->fileid, LIMIT_THUMBNAIL_BYTES);
+        return err_set_field(err, ERR_TOO_LARGE, "thumbnail",
+            "the thumbnail of fileid %" PRId64 " has more than %d bytes", w->fileid, LIMIT_THUMBNAIL_BYTES);
     if (w->thumbnail_len && !w->thumbnail)
-        return err_set_field(err, ERR_INVALID, "thumbnail", "the thumbnail of fileid %" PRId64 " has a length and no bytes",
-            w->fileid);
+        return err_set_field(err, ERR_INVALID, "thumbnail",
+            "the thumbnail of fileid %" PRId64 " has a length and no bytes", w->fileid);
     enum result r = check_text(w->tags, "tags", LIMIT_TAGS_TEXT, w->fileid, err);
     return r ? r : check_text(w->brief, "brief", LIMIT_BRIEF_TEXT, w->fileid, err);
 }
@@ -121,7 +129,8 @@ enum result store_search(struct store *store, const char *collection, const stru
     if (!query->vector)
         return err_set_field(err, ERR_INVALID, "vector", "a search needs a vector");
     if (query->limit < 1 || (uint64_t)query->limit + query->offset > LIMIT_WINDOW)
-        return err_set_field(err, ERR_INVALID, "limit", "limit is at least 1, and limit + offset at most %d", LIMIT_WINDOW);
+        return err_set_field(
+            err, ERR_INVALID, "limit", "limit is at least 1, and limit + offset at most %d", LIMIT_WINDOW);
     return store->backend->search(store->state, collection, query, deadline_ms, out, err);
 }
 
@@ -139,13 +148,15 @@ enum result store_get_item(struct store *store, const char *collection, int64_t 
     return r ? r : store->backend->get(store->state, collection, true, itemid, deadline_ms, out, err);
 }
 
-enum result store_browse(struct store *store, const char *collection, bool from_start, int64_t after, uint32_t limit,
-    int64_t deadline_ms, struct store_records *out, struct err *err)
+enum result store_browse(struct store *store, const char *collection, bool from_start, int64_t after,
+    uint32_t limit, int64_t deadline_ms, struct store_records *out, struct err *err)
 {
     enum result r = check_call(collection, deadline_ms, err);
     if (!r && (limit < 1 || limit > LIMIT_WINDOW))
         r = err_set_field(err, ERR_INVALID, "limit", "limit is 1 to %d", LIMIT_WINDOW);
-    return r ? r : store->backend->browse(store->state, collection, from_start, after, limit, deadline_ms, out, err);
+    return r ? r
+             : store->backend->browse(
+                   store->state, collection, from_start, after, limit, deadline_ms, out, err);
 }
 
 enum result store_thumbnail(struct store *store, const char *collection, int64_t fileid, int64_t deadline_ms,
@@ -171,16 +182,16 @@ void store_records_free(struct store_records *records)
     *records = (struct store_records){0};
 }
 
-enum result store_vector_to_f16(const float *vector, uint32_t given, uint32_t dimension, const char *what, uint16_t *out,
-    struct err *err)
+enum result store_vector_to_f16(
+    const float *vector, uint32_t given, uint32_t dimension, const char *what, uint16_t *out, struct err *err)
 {
     if (given && given != dimension)
-        return err_set_field(err, ERR_INVALID, "vector", "%s has %" PRIu32 " components; the collection's have %" PRIu32,
-            what, given, dimension);
+        return err_set_field(err, ERR_INVALID, "vector",
+            "%s has %" PRIu32 " components; the collection's have %" PRIu32, what, given, dimension);
     kernel_get()->f32_to_f16(vector, out, dimension);
     for (uint32_t i = 0; i < dimension; i++)
         if ((out[i] & 0x7c00) == 0x7c00) /* infinity or NaN */
-            return err_set_field(err, ERR_INVALID, "vector", "%s: component %" PRIu32
-                " is not a finite number between -65504 and 65504", what, i);
+            return err_set_field(err, ERR_INVALID, "vector",
+                "%s: component %" PRIu32 " is not a finite number between -65504 and 65504", what, i);
     return ERR_OK;
 }

@@ -40,7 +40,8 @@ struct store_open_options {
 };
 
 /* ERR_BUSY: another process has the folder open; the sentence names its process id where known. */
-enum result store_open_embedded(const struct store_open_options *options, struct store **out, struct err *err) ERR_MUST_USE;
+enum result store_open_embedded(
+    const struct store_open_options *options, struct store **out, struct err *err) ERR_MUST_USE;
 /* Everything in memory and gone with it: for tests of what stands above the store. */
 enum result store_open_memory(struct store **out, struct err *err) ERR_MUST_USE;
 void store_close(struct store *store);
@@ -50,29 +51,30 @@ void store_close(struct store *store);
 /* ERR_EXISTS; ERR_INVALID for a name that parse_is_collection_name() refuses or a dimension out of range. */
 enum result store_create(struct store *store, const char *collection, const struct store_settings *settings,
     int64_t deadline_ms, struct err *err) ERR_MUST_USE;
-enum result store_drop(struct store *store, const char *collection, int64_t deadline_ms, struct err *err) ERR_MUST_USE;
-enum result store_settings(struct store *store, const char *collection, struct store_settings *out, struct err *err)
-    ERR_MUST_USE;
+enum result store_drop(
+    struct store *store, const char *collection, int64_t deadline_ms, struct err *err) ERR_MUST_USE;
+enum result store_settings(
+    struct store *store, const char *collection, struct store_settings *out, struct err *err) ERR_MUST_USE;
 /* Names, sorted by bytes. `names` is one allocation: free() it. */
 enum result store_list(struct store *store, char ***names, size_t *count, struct err *err) ERR_MUST_USE;
 
 struct store_stats {
     struct store_settings settings;
     uint64_t records, items;
-    uint64_t damaged;       /* records whose vector on disk is not what was written */
+    uint64_t damaged; /* records whose vector on disk is not what was written */
     uint64_t bytes_disk, bytes_memory;
 };
-enum result store_stats(struct store *store, const char *collection, int64_t deadline_ms, struct store_stats *out,
+enum result store_stats(struct store *store, const char *collection, int64_t deadline_ms,
+    struct store_stats *out, struct err *err) ERR_MUST_USE;
+enum result store_count(struct store *store, const char *collection, int64_t deadline_ms, uint64_t *out,
     struct err *err) ERR_MUST_USE;
-enum result store_count(struct store *store, const char *collection, int64_t deadline_ms, uint64_t *out, struct err *err)
-    ERR_MUST_USE;
 
 /* --- writing -------------------------------------------------------------------------------------------- */
 
 enum store_write_kind {
-    STORE_PUT,    /* the whole record; replaces one with the same fileid. vector, tags and brief must be given */
-    STORE_UPDATE, /* what is given; status ERR_NOT_FOUND where the fileid does not exist. A new vector without a
-                     thumbnail removes the old thumbnail: it no longer shows what the vector says */
+    STORE_PUT,    /* the whole record, with vector, tags and brief; replaces one with the same fileid */
+    STORE_UPDATE, /* what is given; status ERR_NOT_FOUND where the fileid does not exist. A new vector
+                     without a thumbnail removes the old thumbnail: it no longer shows what the vector says */
     STORE_DELETE, /* status ERR_OK also where there was nothing */
 };
 
@@ -80,12 +82,12 @@ enum store_write_kind {
 struct store_write {
     enum store_write_kind kind;
     int64_t fileid;
-    bool has_itemid;     /* on PUT without it the itemid is the fileid */
+    bool has_itemid; /* on PUT without it the itemid is the fileid */
     int64_t itemid;
     const char *tags;    /* JSON array of strings; NULL: not given */
     const char *brief;   /* JSON object; NULL: not given */
     const float *vector; /* `dimension` floats; NULL: not given */
-    uint32_t dimension;  /* how many `vector` has, compared with the collection's; 0: the caller vouches for it */
+    uint32_t dimension;  /* of `vector`, compared with the collection's; 0: the caller vouches for it */
     const uint8_t *thumbnail;
     size_t thumbnail_len; /* 0: not given */
     enum result status;   /* out: of this write, ERR_OK or ERR_NOT_FOUND */
@@ -119,15 +121,15 @@ struct store_records {
     size_t count;
     uint32_t dimension;
     int64_t next; /* of store_browse(): give it as `after` for the next page */
-    bool more;    /* of store_browse() */
+    bool more;    /* of store_browse(), and of store_get_item() with over LIMIT_WINDOW records */
 };
 void store_records_free(struct store_records *records);
 
 struct store_query {
-    const float *vector; /* finite, and not beyond ±65504: it is rounded to 16 bits as the rows are */
-    uint32_t dimension;  /* as in struct store_write */
+    const float *vector;    /* finite, and not beyond ±65504: it is rounded to 16 bits as the rows are */
+    uint32_t dimension;     /* as in struct store_write */
     uint32_t limit, offset; /* 1 ≤ limit, limit + offset ≤ LIMIT_WINDOW */
-    bool group;          /* one hit per item: the nearest of its records; limit and offset count items */
+    bool group;             /* one hit per item: the nearest of its records; limit and offset count items */
     bool with_vectors;
 };
 /*
@@ -144,8 +146,8 @@ enum result store_get_file(struct store *store, const char *collection, int64_t 
 enum result store_get_item(struct store *store, const char *collection, int64_t itemid, int64_t deadline_ms,
     struct store_records *out, struct err *err) ERR_MUST_USE;
 /* Up to `limit` records with fileid > `after` (all where `from_start`), in fileid order, without vectors. */
-enum result store_browse(struct store *store, const char *collection, bool from_start, int64_t after, uint32_t limit,
-    int64_t deadline_ms, struct store_records *out, struct err *err) ERR_MUST_USE;
+enum result store_browse(struct store *store, const char *collection, bool from_start, int64_t after,
+    uint32_t limit, int64_t deadline_ms, struct store_records *out, struct err *err) ERR_MUST_USE;
 /* The thumbnail, appended to `out`. ERR_NOT_FOUND: no such record, or none kept. */
 enum result store_thumbnail(struct store *store, const char *collection, int64_t fileid, int64_t deadline_ms,
     struct buf *out, struct err *err) ERR_MUST_USE;

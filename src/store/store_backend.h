@@ -13,17 +13,25 @@
 struct store_backend {
     const char *name;
     void (*close)(void *state);
-    enum result (*create)(void *state, const char *collection, const struct store_settings *settings, int64_t deadline_ms, struct err *err);
+    enum result (*create)(void *state, const char *collection, const struct store_settings *settings,
+        int64_t deadline_ms, struct err *err);
     enum result (*drop)(void *state, const char *collection, int64_t deadline_ms, struct err *err);
     enum result (*settings)(void *state, const char *collection, struct store_settings *out, struct err *err);
     enum result (*list)(void *state, char ***names, size_t *count, struct err *err);
-    enum result (*stats)(void *state, const char *collection, int64_t deadline_ms, struct store_stats *out, struct err *err);
-    enum result (*count)(void *state, const char *collection, int64_t deadline_ms, uint64_t *out, struct err *err);
-    enum result (*write)(void *state, const char *collection, struct store_write *writes, size_t count, int64_t deadline_ms, struct err *err);
-    enum result (*search)(void *state, const char *collection, const struct store_query *query, int64_t deadline_ms, struct store_records *out, struct err *err);
-    enum result (*get)(void *state, const char *collection, bool by_item, int64_t id, int64_t deadline_ms, struct store_records *out, struct err *err);
-    enum result (*browse)(void *state, const char *collection, bool from_start, int64_t after, uint32_t limit, int64_t deadline_ms, struct store_records *out, struct err *err);
-    enum result (*thumbnail)(void *state, const char *collection, int64_t fileid, int64_t deadline_ms, struct buf *out, struct err *err);
+    enum result (*stats)(
+        void *state, const char *collection, int64_t deadline_ms, struct store_stats *out, struct err *err);
+    enum result (*count)(
+        void *state, const char *collection, int64_t deadline_ms, uint64_t *out, struct err *err);
+    enum result (*write)(void *state, const char *collection, struct store_write *writes, size_t count,
+        int64_t deadline_ms, struct err *err);
+    enum result (*search)(void *state, const char *collection, const struct store_query *query,
+        int64_t deadline_ms, struct store_records *out, struct err *err);
+    enum result (*get)(void *state, const char *collection, bool by_item, int64_t id, int64_t deadline_ms,
+        struct store_records *out, struct err *err);
+    enum result (*browse)(void *state, const char *collection, bool from_start, int64_t after, uint32_t limit,
+        int64_t deadline_ms, struct store_records *out, struct err *err);
+    enum result (*thumbnail)(void *state, const char *collection, int64_t fileid, int64_t deadline_ms,
+        struct buf *out, struct err *err);
     enum result (*check)(void *state, store_check_fn report, void *user, struct err *err);
 };
 
@@ -37,7 +45,7 @@ struct store {
  * the collection's, `what` begins the sentence ("the vector of fileid 7"). ERR_INVALID, with field "vector",
  * for another dimension, a component that is not finite or one beyond ±65504.
  */
-enum result store_vector_to_f16(const float *vector, uint32_t given, uint32_t dimension, const char *what, uint16_t *out,
-    struct err *err) ERR_MUST_USE;
+enum result store_vector_to_f16(const float *vector, uint32_t given, uint32_t dimension, const char *what,
+    uint16_t *out, struct err *err) ERR_MUST_USE;
 
 #endif

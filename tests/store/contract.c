@@ -141,9 +141,18 @@ static void test_put_and_get(void **state)
 {
     struct store *s = test_store_of(state);
     test_create(s, "c", 4, STORE_L2);
-    const char *tags = "[\"r\\u00f6t\",\"\xe7\xba\xa2\",\"quote \\\" and \\\\\"]", *brief = "{ \"b\" : [1, 2.50, null],\n\"a\":{}}";
-    struct store_write w = {.kind = STORE_PUT, .fileid = 7, .has_itemid = true, .itemid = 70, .tags = tags, .brief = brief,
-        .vector = v2, .dimension = 4, .existed = true, .status = ERR_INTERNAL};
+    const char *tags = "[\"r\\u00f6t\",\"\xe7\xba\xa2\",\"quote \\\" and \\\\\"]",
+               *brief = "{ \"b\" : [1, 2.50, null],\n\"a\":{}}";
+    struct store_write w = {.kind = STORE_PUT,
+        .fileid = 7,
+        .has_itemid = true,
+        .itemid = 70,
+        .tags = tags,
+        .brief = brief,
+        .vector = v2,
+        .dimension = 4,
+        .existed = true,
+        .status = ERR_INTERNAL};
     OK(store_write(s, "c", &w, 1, 0, err));
     assert_false(w.existed);
     assert_int_equal(w.status, ERR_OK);
@@ -189,7 +198,8 @@ static void test_update(void **state)
     assert_int_equal(r.items[0].itemid, 50);
     assert_memory_equal(r.items[0].vector, v1, sizeof v1);
     store_records_free(&r);
-    w = (struct store_write){.kind = STORE_UPDATE, .fileid = 5, .has_itemid = true, .itemid = -1, .brief = "{\"x\":1}"};
+    w = (struct store_write){
+        .kind = STORE_UPDATE, .fileid = 5, .has_itemid = true, .itemid = -1, .brief = "{\"x\":1}"};
     OK(store_write(s, "c", &w, 1, 0, err));
     w = (struct store_write){.kind = STORE_UPDATE, .fileid = 5, .vector = v2};
     OK(store_write(s, "c", &w, 1, 0, err));
@@ -301,10 +311,12 @@ static void test_bad_vectors(void **state)
     const float edge[4] = {65504, -65504, 65519, 0x1p-24f};
     OK(test_put(s, "c", 1, NULL, edge, err));
     struct store_records r = get(s, "c", 1);
-    assert_true(r.items[0].vector[0] == 65504 && r.items[0].vector[2] == 65504 && r.items[0].vector[3] == 0x1p-24f);
+    assert_true(
+        r.items[0].vector[0] == 65504 && r.items[0].vector[2] == 65504 && r.items[0].vector[3] == 0x1p-24f);
     store_records_free(&r);
     /* A stated dimension is compared. */
-    struct store_write w = {.kind = STORE_PUT, .fileid = 2, .tags = "[]", .brief = "{}", .vector = v1, .dimension = 3};
+    struct store_write w = {
+        .kind = STORE_PUT, .fileid = 2, .tags = "[]", .brief = "{}", .vector = v1, .dimension = 3};
     REFUSED(ERR_INVALID, "3 components", store_write(s, "c", &w, 1, 0, err));
     struct store_query q = {.vector = v1, .dimension = 5, .limit = 1};
     REFUSED(ERR_INVALID, "5 components", store_search(s, "c", &q, 0, &r, err));
@@ -314,7 +326,8 @@ static void test_bad_writes(void **state)
 {
     struct store *s = test_store_of(state);
     test_create(s, "c", 4, STORE_L2);
-    struct store_write whole = {.kind = STORE_PUT, .fileid = 1, .tags = "[]", .brief = "{}", .vector = v1}, w = whole;
+    struct store_write whole = {.kind = STORE_PUT, .fileid = 1, .tags = "[]", .brief = "{}", .vector = v1},
+                       w = whole;
     w.vector = NULL;
     REFUSED(ERR_INVALID, "vector", store_write(s, "c", &w, 1, 0, err));
     w = whole;
@@ -343,7 +356,11 @@ static void check_text_limit(struct store *s, bool tags, size_t max)
     text[0] = tags ? '[' : '{';
     text[max] = tags ? ']' : '}';
     text[max + 1] = '\0';
-    struct store_write w = {.kind = STORE_PUT, .fileid = 1, .tags = tags ? text : "[]", .brief = tags ? "{}" : text, .vector = v1};
+    struct store_write w = {.kind = STORE_PUT,
+        .fileid = 1,
+        .tags = tags ? text : "[]",
+        .brief = tags ? "{}" : text,
+        .vector = v1};
     REFUSED(ERR_TOO_LARGE, tags ? "tags" : "brief", store_write(s, "c", &w, 1, 0, err));
     text[max - 1] = text[max];
     text[max] = '\0';
@@ -362,7 +379,12 @@ static void test_write_limits(void **state)
     check_text_limit(s, false, LIMIT_BRIEF_TEXT);
     uint8_t *picture = calloc(1, LIMIT_THUMBNAIL_BYTES + 1);
     assert_non_null(picture);
-    struct store_write w = {.kind = STORE_PUT, .fileid = 1, .tags = "[]", .brief = "{}", .vector = v1, .thumbnail = picture,
+    struct store_write w = {.kind = STORE_PUT,
+        .fileid = 1,
+        .tags = "[]",
+        .brief = "{}",
+        .vector = v1,
+        .thumbnail = picture,
         .thumbnail_len = LIMIT_THUMBNAIL_BYTES + 1};
     REFUSED(ERR_TOO_LARGE, "thumbnail", store_write(s, "c", &w, 1, 0, err));
     w.thumbnail_len--;
@@ -371,7 +393,8 @@ static void test_write_limits(void **state)
     struct store_write *many = calloc(LIMIT_WRITES + 1, sizeof *many);
     assert_non_null(many);
     for (size_t i = 0; i <= LIMIT_WRITES; i++)
-        many[i] = (struct store_write){.kind = STORE_PUT, .fileid = (int64_t)i, .tags = "[]", .brief = "{}", .vector = v1};
+        many[i] = (struct store_write){
+            .kind = STORE_PUT, .fileid = (int64_t)i, .tags = "[]", .brief = "{}", .vector = v1};
     REFUSED(ERR_TOO_LARGE, "16384", store_write(s, "c", many, LIMIT_WRITES + 1, 0, err));
     assert_int_equal(test_count(s, "c"), 1);
     OK(store_write(s, "c", many, LIMIT_WRITES, 0, err));
@@ -383,7 +406,8 @@ static void test_extreme_ids(void **state)
 {
     struct store *s = test_store_of(state);
     test_create(s, "c", 4, STORE_L2);
-    const int64_t ids[] = {INT64_MIN, INT64_MIN + 1, -9007199254740993, -1, 0, 1, 9007199254740993, INT64_MAX - 1, INT64_MAX};
+    const int64_t ids[] = {
+        INT64_MIN, INT64_MIN + 1, -9007199254740993, -1, 0, 1, 9007199254740993, INT64_MAX - 1, INT64_MAX};
     enum { N = sizeof ids / sizeof *ids };
     for (size_t i = 0; i < N; i++) {
         int64_t item = ids[N - 1 - i];
@@ -492,10 +516,16 @@ static bool has_thumbnail(struct store *s, int64_t fileid, const char *want)
     return same;
 }
 
-static void write_thumbnail(struct store *s, enum store_write_kind kind, const float *vector, const char *thumbnail)
+static void write_thumbnail(
+    struct store *s, enum store_write_kind kind, const float *vector, const char *thumbnail)
 {
-    struct store_write w = {.kind = kind, .fileid = 1, .tags = "[]", .brief = "{}", .vector = vector,
-        .thumbnail = (const uint8_t *)thumbnail, .thumbnail_len = thumbnail ? strlen(thumbnail) : 0};
+    struct store_write w = {.kind = kind,
+        .fileid = 1,
+        .tags = "[]",
+        .brief = "{}",
+        .vector = vector,
+        .thumbnail = (const uint8_t *)thumbnail,
+        .thumbnail_len = thumbnail ? strlen(thumbnail) : 0};
     OK(store_write(s, "c", &w, 1, 0, err));
 }
 
@@ -696,10 +726,11 @@ int main(int argc, char **argv)
     test_backend = argc > 1 ? argv[1] : "memory";
     const struct CMUnitTest tests[] = {
 #define T(name) cmocka_unit_test_setup_teardown(name, test_setup, test_teardown)
-        T(test_collections), T(test_drop_removes_records), T(test_names), T(test_settings_limits), T(test_absent_collection),
-        T(test_put_and_get), T(test_update), T(test_delete_records), T(test_batches), T(test_bad_vectors), T(test_bad_writes),
-        T(test_write_limits), T(test_extreme_ids), T(test_get_item), T(test_browse), T(test_thumbnails), T(test_no_thumbnails),
-        T(test_stats), T(test_deadline_passed), T(test_own_writes_are_seen), T(test_check),
+        T(test_collections), T(test_drop_removes_records), T(test_names), T(test_settings_limits),
+        T(test_absent_collection), T(test_put_and_get), T(test_update), T(test_delete_records),
+        T(test_batches), T(test_bad_vectors), T(test_bad_writes), T(test_write_limits), T(test_extreme_ids),
+        T(test_get_item), T(test_browse), T(test_thumbnails), T(test_no_thumbnails), T(test_stats),
+        T(test_deadline_passed), T(test_own_writes_are_seen), T(test_check),
         T(test_reopen), /* the last: memory keeps nothing, by design */
     };
     size_t count = sizeof tests / sizeof *tests - !strcmp(test_backend, "memory");

@@ -76,13 +76,15 @@ static void check_pages(struct store *s, const struct row *rows, const float *q,
     struct row want[ROWS];
     size_t n = oracle(rows, q, group, want), at = 0;
     for (uint32_t offset = 0;; offset += limit) {
-        struct store_query query = {.vector = q, .limit = limit, .offset = offset, .group = group, .with_vectors = offset == 0};
+        struct store_query query = {
+            .vector = q, .limit = limit, .offset = offset, .group = group, .with_vectors = offset == 0};
         struct store_records r = {0};
         OK(store_search(s, "c", &query, 0, &r, err));
         size_t expected = offset >= n ? 0 : n - offset < limit ? n - offset : limit;
         assert_int_equal(r.count, expected);
         for (size_t i = 0; i < r.count; i++, at++) {
-            assert_true(fabsf(r.items[i].distance - want[at].distance) <= 1e-6f * (1 + fabsf(want[at].distance)));
+            assert_true(
+                fabsf(r.items[i].distance - want[at].distance) <= 1e-6f * (1 + fabsf(want[at].distance)));
             if (oracle_metric != STORE_COSINE) /* where equal distances are equal in every order of summing */
                 assert_int_equal(r.items[i].fileid, want[at].fileid);
             assert_int_equal(r.items[i].vector != NULL, query.with_vectors);
@@ -97,8 +99,13 @@ static void check_pages(struct store *s, const struct row *rows, const float *q,
 
 static struct store_write put_of(const struct row *row)
 {
-    return (struct store_write){.kind = STORE_PUT, .fileid = row->fileid, .has_itemid = true, .itemid = row->itemid, .tags = "[]",
-        .brief = "{}", .vector = row->vector};
+    return (struct store_write){.kind = STORE_PUT,
+        .fileid = row->fileid,
+        .has_itemid = true,
+        .itemid = row->itemid,
+        .tags = "[]",
+        .brief = "{}",
+        .vector = row->vector};
 }
 
 /* Random replaces, inserts and deletes. One row at most once in a call: its vector is pointed at. */
@@ -128,7 +135,8 @@ static void check_search(struct store *s, enum store_metric metric, uint64_t see
     oracle_metric = metric;
     struct store_write w[ROWS];
     for (size_t i = 0; i < ROWS; i++) {
-        rows[i] = (struct row){.fileid = (int64_t)((i * 7919) % 10007) - 5000, .itemid = test_random(&seed) % 60, .there = true};
+        rows[i] = (struct row){
+            .fileid = (int64_t)((i * 7919) % 10007) - 5000, .itemid = test_random(&seed) % 60, .there = true};
         test_small_vector(&seed, rows[i].vector, DIM);
         w[i] = put_of(&rows[i]);
     }
@@ -227,8 +235,13 @@ static void test_deep_page(void **state)
     float *v = calloc(N, sizeof *v);
     assert_true(w && v);
     for (int i = 0; i < N; i++) {
-        v[i] = (float)(i / 2); /* exact in 16 bits only up to 2048: many are equal, which the order must survive */
-        w[i] = (struct store_write){.kind = STORE_PUT, .fileid = N - i, .has_itemid = true, .itemid = i, .tags = "[]", .brief = "{}",
+        v[i] = (float)(i / 2); /* beyond 2048 many are equal in 16 bits */
+        w[i] = (struct store_write){.kind = STORE_PUT,
+            .fileid = N - i,
+            .has_itemid = true,
+            .itemid = i,
+            .tags = "[]",
+            .brief = "{}",
             .vector = &v[i]};
     }
     OK(store_write(s, "c", w, LIMIT_WRITES, 0, err));
@@ -240,7 +253,8 @@ static void test_deep_page(void **state)
     assert_int_equal(all.count, LIMIT_WINDOW);
     for (size_t i = 1; i < all.count; i++)
         assert_true(all.items[i - 1].distance < all.items[i].distance ||
-            (all.items[i - 1].distance == all.items[i].distance && all.items[i - 1].fileid < all.items[i].fileid));
+                    (all.items[i - 1].distance == all.items[i].distance &&
+                        all.items[i - 1].fileid < all.items[i].fileid));
     q.limit = 100;
     q.offset = LIMIT_WINDOW - 100;
     OK(store_search(s, "c", &q, 0, &page, err));
@@ -253,12 +267,49 @@ static void test_deep_page(void **state)
     free(v);
 }
 
+/* An item with more records than one answer can have. */
+static void test_large_item(void **state)
+{
+    struct store *s = test_store_of(state);
+    struct store_records r = {0};
+    float v[4] = {1, 2, 3, 4};
+    struct store_write *w = calloc(LIMIT_WINDOW + 1, sizeof *w);
+    assert_non_null(w);
+    test_create(s, "c", 4, STORE_L2);
+    for (int i = 0; i <= LIMIT_WINDOW; i++) {
+        w[i] = (struct store_write){.kind = STORE_PUT, .fileid = i, .has_itemid = true, .itemid = 5};
+        w[i].tags = "[]";
+        w[i].brief = "{}";
+        w[i].vector = v;
+    }
+    OK(store_write(s, "c", w, LIMIT_WINDOW, 0, err));
+    OK(store_get_item(s, "c", 5, 0, &r, err));
+    assert_true(r.count == LIMIT_WINDOW && !r.more);
+    store_records_free(&r);
+    OK(store_write(s, "c", w + LIMIT_WINDOW, 1, 0, err));
+    OK(store_get_item(s, "c", 5, 0, &r, err));
+    assert_true(r.count == LIMIT_WINDOW && r.more);
+    assert_int_equal(r.items[LIMIT_WINDOW - 1].fileid, LIMIT_WINDOW - 1);
+    store_records_free(&r);
+    struct store_query q = {.vector = v, .limit = 10, .group = true};
+    OK(store_search(s, "c", &q, 0, &r, err));
+    assert_true(r.count == 1 && r.items[0].fileid == 0);
+    store_records_free(&r);
+    free(w);
+}
+
 int main(int argc, char **argv)
 {
     test_backend = argc > 1 ? argv[1] : "memory";
     const struct CMUnitTest tests[] = {
 #define T(name) cmocka_unit_test_setup_teardown(name, test_setup, test_teardown)
-        T(test_search_l2), T(test_search_ip), T(test_search_cosine), T(test_search_self), T(test_search_limits), T(test_deep_page),
+        T(test_search_l2),
+        T(test_search_ip),
+        T(test_search_cosine),
+        T(test_search_self),
+        T(test_search_limits),
+        T(test_deep_page),
+        T(test_large_item),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

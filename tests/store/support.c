@@ -16,7 +16,8 @@ static const char *base_folder(void)
     const char *given = getenv("TMPDIR");
     if (given && *given)
         return given;
-    if (access("/dev/shm", W_OK) == 0 && statvfs("/dev/shm", &fs) == 0 && fs.f_bavail * fs.f_frsize > 256u << 20)
+    if (access("/dev/shm", W_OK) == 0 && statvfs("/dev/shm", &fs) == 0 &&
+        fs.f_bavail * fs.f_frsize > 256u << 20)
         return "/dev/shm";
     return "/tmp";
 }
@@ -74,11 +75,12 @@ void test_ok(enum result r, const struct err *err, const char *file, int line)
     }
 }
 
-void test_refused(enum result r, enum result want, const struct err *err, const char *part, const char *file, int line)
+void test_refused(
+    enum result r, enum result want, const struct err *err, const char *part, const char *file, int line)
 {
     if (r != want || err->code != want || !strstr(err->message, part)) {
-        print_error("%s:%d: %s, not %s; \"%s\" should have \"%s\" in it\n", file, line, err_name(r), err_name(want),
-            err->message, part);
+        print_error("%s:%d: %s, not %s; \"%s\" should have \"%s\" in it\n", file, line, err_name(r),
+            err_name(want), err->message, part);
         _fail(file, line);
     }
 }
@@ -121,17 +123,23 @@ struct store *test_store_of(void **state)
 
 void test_create(struct store *store, const char *collection, uint32_t dimension, enum store_metric metric)
 {
-    struct store_settings settings = {.model = "some-model", .dimension = dimension, .metric = metric, .thumbnails = true};
+    struct store_settings settings = {
+        .model = "some-model", .dimension = dimension, .metric = metric, .thumbnails = true};
     OK(store_create(store, collection, &settings, CLOCK_NO_DEADLINE, err));
 }
 
-enum result test_put(struct store *store, const char *collection, int64_t fileid, const int64_t *itemid, const float *vector,
-    struct err *err)
+enum result test_put(struct store *store, const char *collection, int64_t fileid, const int64_t *itemid,
+    const float *vector, struct err *err)
 {
     char brief[64];
     snprintf(brief, sizeof brief, "{\"n\":%lld}", (long long)fileid);
-    struct store_write w = {.kind = STORE_PUT, .fileid = fileid, .has_itemid = itemid != NULL, .itemid = itemid ? *itemid : 0,
-        .tags = "[]", .brief = brief, .vector = vector};
+    struct store_write w = {.kind = STORE_PUT,
+        .fileid = fileid,
+        .has_itemid = itemid != NULL,
+        .itemid = itemid ? *itemid : 0,
+        .tags = "[]",
+        .brief = brief,
+        .vector = vector};
     return store_write(store, collection, &w, 1, CLOCK_NO_DEADLINE, err);
 }
 

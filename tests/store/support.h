@@ -23,19 +23,20 @@ void test_small_vector(uint64_t *state, float *v, uint32_t dimension);
 
 /* Fails the test with the sentence. */
 void test_ok(enum result r, const struct err *err, const char *file, int line);
-#define OK(call)                                       \
-    do {                                               \
-        struct err err_ = {0};                         \
-        struct err *err = &err_;                       \
-        test_ok((call), err, __FILE__, __LINE__);      \
+#define OK(call)                                                                                             \
+    do {                                                                                                     \
+        struct err err_ = {0};                                                                               \
+        struct err *err = &err_;                                                                             \
+        test_ok((call), err, __FILE__, __LINE__);                                                            \
     } while (0)
 /* The call must give this result, with a sentence that has `part` in it. */
-void test_refused(enum result r, enum result want, const struct err *err, const char *part, const char *file, int line);
-#define REFUSED(want, part, call)                                             \
-    do {                                                                      \
-        struct err err_ = {0};                                                \
-        struct err *err = &err_;                                              \
-        test_refused((call), (want), err, (part), __FILE__, __LINE__);        \
+void test_refused(
+    enum result r, enum result want, const struct err *err, const char *part, const char *file, int line);
+#define REFUSED(want, part, call)                                                                            \
+    do {                                                                                                     \
+        struct err err_ = {0};                                                                               \
+        struct err *err = &err_;                                                                             \
+        test_refused((call), (want), err, (part), __FILE__, __LINE__);                                       \
     } while (0)
 
 /* A store of `test_backend`, in a folder of its own, for each test of the contract. */
@@ -52,8 +53,8 @@ struct store *test_store_of(void **state);
 /* A collection that keeps thumbnails. */
 void test_create(struct store *store, const char *collection, uint32_t dimension, enum store_metric metric);
 /* A whole record; itemid NULL: none given. */
-enum result test_put(struct store *store, const char *collection, int64_t fileid, const int64_t *itemid, const float *vector,
-    struct err *err);
+enum result test_put(struct store *store, const char *collection, int64_t fileid, const int64_t *itemid,
+    const float *vector, struct err *err);
 enum result test_delete(struct store *store, const char *collection, int64_t fileid, struct err *err);
 uint64_t test_count(struct store *store, const char *collection);
 

@@ -78,7 +78,8 @@ static void check_row(struct check *k, sqlite3_stmt *stmt, uint8_t *seen, uint32
         return;
     }
     if (seen[row.slot / 8] >> row.slot % 8 & 1)
-        say(k, 2, "fileid %" PRId64 " names slot %" PRIu64 ", and so does another record", row.fileid, row.slot);
+        say(k, 2, "fileid %" PRId64 " names slot %" PRIu64 ", and so does another record", row.fileid,
+            row.slot);
     seen[row.slot / 8] |= (uint8_t)(1u << row.slot % 8);
     if (!embedded_vectors_verify(&k->c->vectors, row.slot, row.fileid, row.number))
         say(k, 2, "the vector of fileid %" PRId64 " is damaged on disk: add its picture again", row.fileid);
@@ -92,7 +93,8 @@ static enum result check_rows(struct check *k, struct err *err)
     uint8_t *seen = calloc(used / 8 + 1, 1);
     enum result r = seen ? ERR_OK : err_no_memory(err);
     if (!r)
-        r = embedded_sql_prepare(k->db, "SELECT fileid, itemid, slot, number, picture, tags, brief FROM records", &stmt, err);
+        r = embedded_sql_prepare(
+            k->db, "SELECT fileid, itemid, slot, number, picture, tags, brief FROM records", &stmt, err);
     while (!r && !(r = embedded_sql_row(k->db, stmt, &row, err)) && row)
         check_row(k, stmt, seen, used);
     sqlite3_finalize(stmt);
@@ -101,8 +103,8 @@ static enum result check_rows(struct check *k, struct err *err)
 }
 
 /* One line for each fileid that `sql` gives, at most a hundred. */
-static enum result list(struct check *k, const char *sql, int severity, const char *format_before, const char *after,
-    struct err *err)
+static enum result list(struct check *k, const char *sql, int severity, const char *format_before,
+    const char *after, struct err *err)
 {
     sqlite3_stmt *stmt = NULL;
     bool row = false;
@@ -118,17 +120,21 @@ static enum result list(struct check *k, const char *sql, int severity, const ch
 
 static enum result check_pictures(struct check *k, struct err *err)
 {
-    enum result r = list(k, "SELECT fileid FROM records r WHERE picture IS NOT NULL AND NOT EXISTS"
-        " (SELECT 1 FROM pics.pictures p WHERE p.id = r.picture)", 2, "the thumbnail of fileid", "is missing", err);
+    enum result r = list(k,
+        "SELECT fileid FROM records r WHERE picture IS NOT NULL AND NOT EXISTS"
+        " (SELECT 1 FROM pics.pictures p WHERE p.id = r.picture)",
+        2, "the thumbnail of fileid", "is missing", err);
     if (r)
         return r;
-    return list(k, "SELECT fileid FROM pics.pictures p WHERE NOT EXISTS"
+    return list(k,
+        "SELECT fileid FROM pics.pictures p WHERE NOT EXISTS"
         " (SELECT 1 FROM records r WHERE r.fileid = p.fileid AND r.picture = p.id)"
-        " AND p.id NOT IN (SELECT picture FROM garbage)", 1, "a thumbnail of fileid", "belongs to no record; it only takes space", err);
+        " AND p.id NOT IN (SELECT picture FROM garbage)",
+        1, "a thumbnail of fileid", "belongs to no record; it only takes space", err);
 }
 
-enum result embedded_collection_check(struct embedded_collection *c, store_check_fn report, void *user, bool *damage,
-    struct err *err)
+enum result embedded_collection_check(
+    struct embedded_collection *c, store_check_fn report, void *user, bool *damage, struct err *err)
 {
     struct check k = {.c = c, .report = report, .user = user};
     struct embedded_snapshot snapshot;

@@ -13,8 +13,8 @@
 #include <errno.h>
 #include <sys/random.h>
 
-enum result embedded_collection_create(const struct store_sys *sys, const char *path, const struct store_settings *settings,
-    struct err *err)
+enum result embedded_collection_create(
+    const struct store_sys *sys, const char *path, const struct store_settings *settings, struct err *err)
 {
     char file[EMBEDDED_PATH_MAX];
     struct embedded_meta meta = {.settings = *settings, .number = 1};

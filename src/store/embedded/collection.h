@@ -25,7 +25,7 @@ struct embedded_collection {
     const struct kernel *kernel;
     char name[LIMIT_COLLECTION_NAME + 1];
     char path[EMBEDDED_PATH_MAX];
-    struct embedded_meta meta; /* change and number: as of the open; the living values are slots.seq and number */
+    struct embedded_meta meta; /* as of the open: slots.seq and number below go on from change and number */
 
     struct embedded_records records;
     struct embedded_readers readers;
@@ -48,8 +48,8 @@ struct embedded_collection {
 };
 
 /* In a folder that does not exist yet; on disk, but for the folder's own entry, when this returns. */
-enum result embedded_collection_create(const struct store_sys *sys, const char *path, const struct store_settings *settings,
-    struct err *err) ERR_MUST_USE;
+enum result embedded_collection_create(const struct store_sys *sys, const char *path,
+    const struct store_settings *settings, struct err *err) ERR_MUST_USE;
 enum result embedded_collection_open(const struct store_sys *sys, const char *path, const char *name,
     struct embedded_collection **out, struct err *err) ERR_MUST_USE;
 /* No call may run. NULL is accepted. */
@@ -59,30 +59,39 @@ void embedded_collection_close(struct embedded_collection *c);
 enum result embedded_collection_write(struct embedded_collection *c, struct store_write *writes, size_t count,
     int64_t deadline_ms, struct err *err) ERR_MUST_USE;
 /* Between these no commit runs. */
-enum result embedded_collection_hold(struct embedded_collection *c, int64_t deadline_ms, struct err *err) ERR_MUST_USE;
+enum result embedded_collection_hold(
+    struct embedded_collection *c, int64_t deadline_ms, struct err *err) ERR_MUST_USE;
 void embedded_collection_resume(struct embedded_collection *c);
 
 /* --- search.c ------------------------------------------------------------------------------------------- */
-enum result embedded_collection_search(struct embedded_collection *c, const struct store_query *query, int64_t deadline_ms,
-    struct store_records *out, struct err *err) ERR_MUST_USE;
+enum result embedded_collection_search(struct embedded_collection *c, const struct store_query *query,
+    int64_t deadline_ms, struct store_records *out, struct err *err) ERR_MUST_USE;
 /* May the vector of a visible slot be used? Reads it the first time. The caller is inside a snapshot. */
 bool embedded_collection_sound(struct embedded_collection *c, uint32_t slot);
 
 /* --- read.c --------------------------------------------------------------------------------------------- */
-enum result embedded_collection_get(struct embedded_collection *c, bool by_item, int64_t id, int64_t deadline_ms,
-    struct store_records *out, struct err *err) ERR_MUST_USE;
-enum result embedded_collection_browse(struct embedded_collection *c, bool from_start, int64_t after, uint32_t limit,
+enum result embedded_collection_get(struct embedded_collection *c, bool by_item, int64_t id,
     int64_t deadline_ms, struct store_records *out, struct err *err) ERR_MUST_USE;
+enum result embedded_collection_browse(struct embedded_collection *c, bool from_start, int64_t after,
+    uint32_t limit, int64_t deadline_ms, struct store_records *out, struct err *err) ERR_MUST_USE;
 enum result embedded_collection_thumbnail(struct embedded_collection *c, int64_t fileid, int64_t deadline_ms,
     struct buf *out, struct err *err) ERR_MUST_USE;
-enum result embedded_collection_stats(struct embedded_collection *c, int64_t deadline_ms, struct store_stats *out,
-    struct err *err) ERR_MUST_USE;
-/* The row `stmt` is at, appended to `out`; `*room` is how many fit. */
-enum result embedded_collection_append(struct embedded_collection *c, sqlite3_stmt *stmt, const struct embedded_row *row,
-    bool with_vector, size_t *room, struct store_records *out, struct err *err) ERR_MUST_USE;
+enum result embedded_collection_stats(struct embedded_collection *c, int64_t deadline_ms,
+    struct store_stats *out, struct err *err) ERR_MUST_USE;
+/* Rows being read into an array of records. */
+struct embedded_reading {
+    struct embedded_collection *c;
+    bool with_vectors;
+    bool stale;  /* a search: a row is not what the scan saw */
+    size_t room; /* records `out.items` has room for */
+    struct store_records out;
+};
+/* The row `stmt` is at, appended to `out`. After an error `out` is still to be freed. */
+enum result embedded_collection_append(struct embedded_reading *g, sqlite3_stmt *stmt,
+    const struct embedded_row *row, struct err *err) ERR_MUST_USE;
 
 /* --- check.c -------------------------------------------------------------------------------------------- */
-enum result embedded_collection_check(struct embedded_collection *c, store_check_fn report, void *user, bool *damage,
-    struct err *err) ERR_MUST_USE;
+enum result embedded_collection_check(struct embedded_collection *c, store_check_fn report, void *user,
+    bool *damage, struct err *err) ERR_MUST_USE;
 
 #endif

@@ -2,18 +2,18 @@
  * Group commit: writers that arrive together share one transaction, and so its three fsyncs.
  *
  *     caller: prepare (round, encode, hash; own thread, no lock)
- *             │ nobody leads                                  somebody leads
- *             ▼                                               ▼
- *           LEAD ── takes what waits, up to a limit        QUEUED ── deadline ──▶ out of the queue, ERR_TIMEOUT
- *             │ commits it all (below), wakes TAKEN ones      │            │
- *             ▼                                               │            └─ the leader before went: LEAD
- *           hands the lead to the first that waits          TAKEN ──▶ DONE, with a result
+ *        │ nobody leads                                 │ somebody leads
+ *        ▼                                              ▼
+ *      LEAD ── takes what waits, up to a limit       QUEUED ── deadline ──▶ out, ERR_TIMEOUT
+ *        │ commits it all (below), wakes TAKEN ones     │  └── the leader before is through ──▶ LEAD
+ *        ▼                                              ▼
+ *      hands the lead to the first that waits         TAKEN ──▶ DONE, with a result
  *
  * One commit: BEGIN on meta.db; each caller's rows between a savepoint and its release, so that a caller that
  * fails takes only its own rows with it; slots written (pwrite). Then, in this order, each a promise about
  * the disk:
  *
- *     fdatasync of vectors.f16 → COMMIT of pictures.db → COMMIT of meta.db → memory (slots.h) → acknowledgement
+ *     fdatasync of vectors.f16 → COMMIT of pictures.db → COMMIT of meta.db → memory (slots.h) → answer
  *
  * The COMMIT of meta.db is the moment of truth (invariant V2 of vectors.c). A failure before it undoes
  * everything, for every caller of the group: these are failures of the disk. Slots written for a failed
@@ -39,19 +39,19 @@
 #include <math.h>
 #include <time.h>
 
-#define COMPANY_US 1000          /* longest pause before a commit */
-#define META_FRAMES 1000         /* pages in the log after which they are copied into the file */
+#define COMPANY_US 1000  /* longest pause before a commit */
+#define META_FRAMES 1000 /* pages in the log after which they are copied into the file */
 #define PICTURES_FRAMES 4000
-#define RESTART_FRAMES 32000     /* a log that long is emptied, even if readers must be waited for */
-#define GARBAGE_STEP 256         /* pictures removed by one commit */
-#define GARBAGE_MANY 1024        /* that many are removed although no picture is written */
+#define RESTART_FRAMES 32000 /* a log that long is emptied, even if readers must be waited for */
+#define GARBAGE_STEP 256     /* pictures removed by one commit */
+#define GARBAGE_MANY 1024    /* that many are removed although no picture is written */
 
 enum request_state { QUEUED, LEAD, TAKEN, DONE };
 
 struct embedded_request {
     struct store_write *writes;
     size_t count;
-    uint8_t *slots;  /* encoded, `stride` bytes for each write with a vector, in order; NULL where there is none */
+    uint8_t *slots;  /* encoded, `stride` bytes for each write with a vector, in order; or NULL */
     uint64_t number; /* write i has number + i for its vector */
     bool hold;       /* wants the lead, not a commit */
     enum request_state state;
@@ -86,46 +86,58 @@ struct group {
 
 /* --- before the queue ----------------------------------------------------------------------------------- */
 
-static enum result encode(struct embedded_collection *c, const struct store_write *w, uint64_t number, uint16_t *halves,
-    float *floats, uint8_t *slot, struct err *err)
+struct encoder {
+    struct embedded_collection *c;
+    uint16_t *halves;
+    float *floats;
+};
+
+static enum result encode(
+    struct encoder *e, const struct store_write *w, uint64_t number, uint8_t *slot, struct err *err)
 {
     char what[64];
-    uint32_t dim = c->meta.settings.dimension;
+    const struct kernel *kernel = e->c->kernel;
+    uint32_t dim = e->c->meta.settings.dimension;
     snprintf(what, sizeof what, "the vector of fileid %" PRId64, w->fileid);
-    enum result r = store_vector_to_f16(w->vector, w->dimension, dim, what, halves, err);
+    enum result r = store_vector_to_f16(w->vector, w->dimension, dim, what, e->halves, err);
     if (r)
         return r;
-    c->kernel->f16_to_f32(halves, floats, dim);
-    embedded_vectors_encode(&c->vectors, slot, halves, w->fileid, number, sqrtf(c->kernel->dot_f32(floats, floats, dim)));
+    kernel->f16_to_f32(e->halves, e->floats, dim);
+    float norm = sqrtf(kernel->dot_f32(e->floats, e->floats, dim));
+    embedded_vectors_encode(&e->c->vectors, slot, e->halves, w->fileid, number, norm);
     return ERR_OK;
+}
+
+static bool needs_slot(const struct store_write *w)
+{
+    return w->vector && w->kind != STORE_DELETE;
 }
 
 static enum result prepare(struct embedded_collection *c, struct embedded_request *q, struct err *err)
 {
     uint32_t dim = c->meta.settings.dimension, stride = c->vectors.stride;
-    uint16_t *halves = NULL;
-    float *floats = NULL;
+    struct encoder e = {.c = c};
     size_t n = 0;
     enum result r = ERR_OK;
     for (size_t i = 0; i < q->count; i++)
-        n += q->writes[i].vector && q->writes[i].kind != STORE_DELETE;
+        n += needs_slot(&q->writes[i]);
     q->number = atomic_fetch_add(&c->number, q->count);
     if (n == 0)
         return ERR_OK;
     q->slots = malloc(n * stride);
-    halves = malloc(dim * sizeof *halves);
-    floats = malloc(dim * sizeof *floats);
-    if (!q->slots || !halves || !floats) {
+    e.halves = malloc(dim * sizeof *e.halves);
+    e.floats = malloc(dim * sizeof *e.floats);
+    if (!q->slots || !e.halves || !e.floats) {
         r = err_no_memory(err);
         goto out;
     }
     n = 0;
     for (size_t i = 0; !r && i < q->count; i++)
-        if (q->writes[i].vector && q->writes[i].kind != STORE_DELETE)
-            r = encode(c, &q->writes[i], q->number + i, halves, floats, q->slots + stride * n++, err);
+        if (needs_slot(&q->writes[i]))
+            r = encode(&e, &q->writes[i], q->number + i, q->slots + stride * n++, err);
 out:
-    free(halves);
-    free(floats);
+    free(e.halves);
+    free(e.floats);
     return r;
 }
 
@@ -169,7 +181,8 @@ static void take_out(struct embedded_collection *c, struct embedded_request *q)
 }
 
 /* Until it leads or is done. */
-static enum result join(struct embedded_collection *c, struct embedded_request *q, int64_t deadline_ms, struct err *err)
+static enum result join(
+    struct embedded_collection *c, struct embedded_request *q, int64_t deadline_ms, struct err *err)
 {
     if (!c->leading) {
         c->leading = true;
@@ -179,9 +192,11 @@ static enum result join(struct embedded_collection *c, struct embedded_request *
     q->state = QUEUED;
     append(c, q);
     while (q->state == QUEUED || q->state == TAKEN)
-        if (!clock_wait(&q->cond, &c->mutex, q->state == TAKEN ? CLOCK_NO_DEADLINE : deadline_ms) && q->state == QUEUED) {
+        if (!clock_wait(&q->cond, &c->mutex, q->state == TAKEN ? CLOCK_NO_DEADLINE : deadline_ms) &&
+            q->state == QUEUED) {
             take_out(c, q);
-            return err_set(err, ERR_TIMEOUT, "the write waited too long for those before it, and was not done");
+            return err_set(
+                err, ERR_TIMEOUT, "the write waited too long for those before it, and was not done");
         }
     return ERR_OK;
 }
@@ -236,8 +251,8 @@ static void set_aside(struct group *g, size_t from)
     g->count = from;
 }
 
-static enum result write_slot(struct group *g, const struct embedded_row *row, const uint8_t *slot, uint32_t *out,
-    struct err *err)
+static enum result write_slot(
+    struct group *g, const struct embedded_row *row, const uint8_t *slot, uint32_t *out, struct err *err)
 {
     struct embedded_collection *c = g->c;
     uint32_t i = EMBEDDED_NO_SLOT;
@@ -255,7 +270,8 @@ static enum result write_slot(struct group *g, const struct embedded_row *row, c
     return ERR_OK;
 }
 
-static enum result delete_row(struct group *g, struct effect *e, const struct embedded_row *old, struct err *err)
+static enum result delete_row(
+    struct group *g, struct effect *e, const struct embedded_row *old, struct err *err)
 {
     enum result r = embedded_records_delete(&g->c->records, old->fileid, err);
     if (!r && old->picture) {
@@ -269,9 +285,10 @@ static enum result delete_row(struct group *g, struct effect *e, const struct em
 }
 
 /* PUT, or UPDATE of a row that is there. `old` is NULL where there was none. */
-static enum result write_row(struct group *g, struct effect *e, const struct store_write *w, const struct embedded_row *old,
-    const uint8_t *slot, struct err *err)
+static enum result write_row(
+    struct group *g, struct effect *e, const struct embedded_row *old, const uint8_t *slot, struct err *err)
 {
+    const struct store_write *w = &e->request->writes[e->index];
     struct embedded_collection *c = g->c;
     struct embedded_row row = old ? *old : (struct embedded_row){.fileid = w->fileid, .itemid = w->fileid};
     enum result r = ERR_OK;
@@ -290,8 +307,10 @@ static enum result write_row(struct group *g, struct effect *e, const struct sto
         e->itemid = row.itemid;
     }
     if (w->thumbnail_len && c->meta.settings.thumbnails) {
-        /* Taken now and not before the queue: it must not be below what an earlier commit wrote down as "the next",
-         * or the open after a crash would not know that nothing names it. */
+        /*
+         * Taken now and not before the queue: it must not be below what an earlier commit wrote down as "the
+         * next", or the open after a crash would not know that nothing names it.
+         */
         row.picture = e->picture = atomic_fetch_add(&c->number, 1);
         g->pictures++;
     }
@@ -307,7 +326,8 @@ static enum result write_row(struct group *g, struct effect *e, const struct sto
                : embedded_records_put(&c->records, &row, w->tags, w->brief, err);
 }
 
-static enum result do_write(struct group *g, struct embedded_request *q, size_t index, const uint8_t *slot, struct err *err)
+static enum result do_write(
+    struct group *g, struct embedded_request *q, size_t index, const uint8_t *slot, struct err *err)
 {
     const struct store_write *w = &q->writes[index];
     struct embedded_row old;
@@ -317,14 +337,18 @@ static enum result do_write(struct group *g, struct embedded_request *q, size_t 
         return r;
     assert(g->count < g->room);
     struct effect *e = &g->effects[g->count++];
-    *e = (struct effect){.request = q, .index = index, .existed = found, .shown = EMBEDDED_NO_SLOT,
-        .retired = EMBEDDED_NO_SLOT, .moved = EMBEDDED_NO_SLOT};
+    *e = (struct effect){.request = q,
+        .index = index,
+        .existed = found,
+        .shown = EMBEDDED_NO_SLOT,
+        .retired = EMBEDDED_NO_SLOT,
+        .moved = EMBEDDED_NO_SLOT};
     if (w->kind == STORE_DELETE) {
         r = found ? delete_row(g, e, &old, err) : ERR_OK;
     } else if (w->kind == STORE_UPDATE && !found) {
         e->status = ERR_NOT_FOUND;
     } else {
-        r = write_row(g, e, w, found ? &old : NULL, slot, err);
+        r = write_row(g, e, found ? &old : NULL, slot, err);
     }
     return r;
 }
@@ -341,7 +365,7 @@ static bool do_request(struct group *g, struct embedded_request *q)
         return embedded_records_undo(records);
     }
     for (size_t i = 0; !r && i < q->count; i++) {
-        bool has_slot = q->writes[i].vector && q->writes[i].kind != STORE_DELETE;
+        bool has_slot = needs_slot(&q->writes[i]);
         r = do_write(g, q, i, has_slot ? slot : NULL, &q->err);
         if (has_slot)
             slot += g->c->vectors.stride;
@@ -405,7 +429,8 @@ static enum result choose_garbage(struct group *g, struct err *err)
             pictures = q->writes[i].thumbnail_len > 0;
     if (!c->meta.settings.thumbnails || c->garbage == 0 || (!pictures && c->garbage < GARBAGE_MANY))
         return ERR_OK;
-    enum result r = embedded_records_garbage_list(&c->records, g->garbage, GARBAGE_STEP, &g->garbage_count, err);
+    enum result r =
+        embedded_records_garbage_list(&c->records, g->garbage, GARBAGE_STEP, &g->garbage_count, err);
     if (!r && g->garbage_count < GARBAGE_STEP)
         c->garbage = g->garbage_count;
     return r;
@@ -433,10 +458,12 @@ static void apply(struct group *g)
         const struct effect *e = &g->effects[i];
         struct store_write *w = &e->request->writes[e->index];
         if (e->moved != EMBEDDED_NO_SLOT)
-            atomic_store_explicit(&embedded_slots_at(&c->slots, e->moved)->itemid, e->itemid, memory_order_relaxed);
+            atomic_store_explicit(
+                &embedded_slots_at(&c->slots, e->moved)->itemid, e->itemid, memory_order_relaxed);
         if (e->shown != EMBEDDED_NO_SLOT)
             embedded_slots_show(&c->slots, e->shown);
-        if (e->retired != EMBEDDED_NO_SLOT && embedded_slots_retire(&c->slots, e->retired) == EMBEDDED_DAMAGED)
+        if (e->retired != EMBEDDED_NO_SLOT &&
+            embedded_slots_retire(&c->slots, e->retired) == EMBEDDED_DAMAGED)
             atomic_fetch_sub(&c->damaged, 1);
         w->status = e->status;
         w->existed = e->existed;
@@ -528,7 +555,8 @@ static void lead(struct embedded_collection *c, struct embedded_request *q)
     c->commit_us = took;
     c->company = n + c->waiting;
     for (struct embedded_request *p = q->next; p;) {
-        struct embedded_request *next = p->next; /* p is its caller's again once it is done and the mutex is free */
+        struct embedded_request *next =
+            p->next; /* read first: a request that is done is its caller's again */
         p->state = DONE;
         pthread_cond_signal(&p->cond);
         p = next;

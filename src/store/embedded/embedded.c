@@ -3,8 +3,8 @@
  *
  *     DATA/LOCK                    flock()ed while a process has the store open; holds its process id
  *     DATA/collections/NAME/       meta.db, vectors.f16, pictures.db
- *     DATA/collections/.new-N      a collection being made     } removed at the next open, if a crash left them
- *     DATA/collections/.trash-N    a collection being dropped  }
+ *     DATA/collections/.new-N      a collection being made     } if a crash left them,
+ *     DATA/collections/.trash-N    a collection being dropped  } removed at the next open
  *
  * No collection's name begins with a dot, and the names of both have a length of their own: NAME can have 255
  * bytes, so nothing could be put before it.
@@ -16,7 +16,8 @@
  * file descriptors and memory. The one that was not used for the longest time is closed for another. States
  * of an entry:
  *
- *     CREATING ──▶ CLOSED ──▶ OPENING ──▶ OPEN ──▶ CLOSING ──▶ CLOSED        DROPPING, from CLOSED or OPEN, then gone
+ *     CREATING ──▶ CLOSED ──▶ OPENING ──▶ OPEN ──▶ CLOSING ──▶ CLOSED
+ *     CLOSED or OPEN ──▶ DROPPING ──▶ gone
  *
  * Work on files happens with the mutex released, in a state that keeps others out; they wait for the
  * condition.
@@ -87,7 +88,8 @@ static struct entry *find(const struct embedded *e, const char *name)
     return i < e->count && !strcmp(e->entries[i]->name, name) ? e->entries[i] : NULL;
 }
 
-static enum result insert(struct embedded *e, const char *name, enum entry_state state, struct entry **out, struct err *err)
+static enum result insert(
+    struct embedded *e, const char *name, enum entry_state state, struct entry **out, struct err *err)
 {
     if (e->count == e->room) {
         size_t room = e->room ? e->room * 2 : 16;
@@ -187,7 +189,8 @@ static enum result not_found(const char *name, struct err *err)
 }
 
 /* The collection, opened where needed, and not closed before release(). */
-static enum result acquire(struct embedded *e, const char *name, int64_t deadline_ms, struct entry **out, struct err *err)
+static enum result acquire(
+    struct embedded *e, const char *name, int64_t deadline_ms, struct entry **out, struct err *err)
 {
     enum result r = ERR_OK;
     pthread_mutex_lock(&e->mutex);
@@ -238,7 +241,8 @@ static enum result temporary_path(struct embedded *e, const char *kind, char *ou
 }
 
 /* The files of a new collection, under its name, durably, or nothing. */
-static enum result make_files(struct embedded *e, const char *name, const struct store_settings *settings, struct err *err)
+static enum result make_files(
+    struct embedded *e, const char *name, const struct store_settings *settings, struct err *err)
 {
     char temporary[EMBEDDED_PATH_MAX], path[EMBEDDED_PATH_MAX];
     enum result r = temporary_path(e, "new", temporary, err);
@@ -261,8 +265,8 @@ static enum result make_files(struct embedded *e, const char *name, const struct
     return r;
 }
 
-static enum result embedded_create(void *state, const char *name, const struct store_settings *settings, int64_t deadline_ms,
-    struct err *err)
+static enum result embedded_create(void *state, const char *name, const struct store_settings *settings,
+    int64_t deadline_ms, struct err *err)
 {
     struct embedded *e = state;
     struct entry *entry = NULL;
@@ -273,7 +277,8 @@ static enum result embedded_create(void *state, const char *name, const struct s
     if (!r && entry)
         r = err_set_field(err, ERR_EXISTS, "collection", "collection \"%s\" exists already", name);
     if (!r && e->count >= LIMIT_COLLECTIONS)
-        r = err_set(err, ERR_TOO_LARGE, "there are %d collections, as many as there can be: drop one first", LIMIT_COLLECTIONS);
+        r = err_set(err, ERR_TOO_LARGE, "there are %d collections, as many as there can be: drop one first",
+            LIMIT_COLLECTIONS);
     if (!r)
         r = insert(e, name, CREATING, &entry, err);
     pthread_mutex_unlock(&e->mutex);
@@ -303,8 +308,10 @@ static enum result unmake(struct embedded *e, const char *name, char *trash, str
     if (e->sys->rename(path, trash))
         return err_set_errno(err, errno, "cannot drop collection \"%s\"", name);
     r = embedded_sync_folder(e->sys, e->folder, err);
-    /* Not known to be durable: undo it, so that what we answer and what is there agree while this process lives. If
-     * even that fails the collection is gone, and saying so is the truth. */
+    /*
+     * Not known to be durable: undo it, so that what we answer and what is there agree while this process
+     * lives. If even that fails the collection is gone, and saying so is the truth.
+     */
     if (r && e->sys->rename(trash, path))
         r = ERR_OK;
     return r;
@@ -317,7 +324,8 @@ static enum result embedded_drop(void *state, const char *name, int64_t deadline
     char trash[EMBEDDED_PATH_MAX];
     enum result r = ERR_OK;
     pthread_mutex_lock(&e->mutex);
-    while (!r && (entry = find(e, name)) && entry->state != CREATING && entry->state != CLOSED && entry->state != OPEN)
+    while (!r && (entry = find(e, name)) && entry->state != CREATING && entry->state != CLOSED &&
+           entry->state != OPEN)
         r = wait(e, name, deadline_ms, err);
     if (!r && (!entry || entry->state == CREATING))
         r = not_found(name, err);
@@ -382,7 +390,8 @@ static enum result embedded_list(void *state, char ***names, size_t *count, stru
 
 /* --- calls that go to one collection -------------------------------------------------------------------- */
 
-static enum result embedded_settings(void *state, const char *name, struct store_settings *out, struct err *err)
+static enum result embedded_settings(
+    void *state, const char *name, struct store_settings *out, struct err *err)
 {
     struct entry *entry = NULL;
     enum result r = acquire(state, name, CLOCK_NO_DEADLINE, &entry, err);
@@ -393,7 +402,8 @@ static enum result embedded_settings(void *state, const char *name, struct store
     return ERR_OK;
 }
 
-static enum result embedded_stats(void *state, const char *name, int64_t deadline_ms, struct store_stats *out, struct err *err)
+static enum result embedded_stats(
+    void *state, const char *name, int64_t deadline_ms, struct store_stats *out, struct err *err)
 {
     struct entry *entry = NULL;
     enum result r = acquire(state, name, deadline_ms, &entry, err);
@@ -404,7 +414,8 @@ static enum result embedded_stats(void *state, const char *name, int64_t deadlin
     return r;
 }
 
-static enum result embedded_count(void *state, const char *name, int64_t deadline_ms, uint64_t *out, struct err *err)
+static enum result embedded_count(
+    void *state, const char *name, int64_t deadline_ms, uint64_t *out, struct err *err)
 {
     struct entry *entry = NULL;
     enum result r = acquire(state, name, deadline_ms, &entry, err);
@@ -427,8 +438,8 @@ static enum result embedded_write(void *state, const char *name, struct store_wr
     return r;
 }
 
-static enum result embedded_search(void *state, const char *name, const struct store_query *query, int64_t deadline_ms,
-    struct store_records *out, struct err *err)
+static enum result embedded_search(void *state, const char *name, const struct store_query *query,
+    int64_t deadline_ms, struct store_records *out, struct err *err)
 {
     struct entry *entry = NULL;
     enum result r = acquire(state, name, deadline_ms, &entry, err);
@@ -451,8 +462,8 @@ static enum result embedded_get(void *state, const char *name, bool by_item, int
     return r;
 }
 
-static enum result embedded_browse(void *state, const char *name, bool from_start, int64_t after, uint32_t limit,
-    int64_t deadline_ms, struct store_records *out, struct err *err)
+static enum result embedded_browse(void *state, const char *name, bool from_start, int64_t after,
+    uint32_t limit, int64_t deadline_ms, struct store_records *out, struct err *err)
 {
     struct entry *entry = NULL;
     enum result r = acquire(state, name, deadline_ms, &entry, err);
@@ -463,8 +474,8 @@ static enum result embedded_browse(void *state, const char *name, bool from_star
     return r;
 }
 
-static enum result embedded_thumbnail(void *state, const char *name, int64_t fileid, int64_t deadline_ms, struct buf *out,
-    struct err *err)
+static enum result embedded_thumbnail(
+    void *state, const char *name, int64_t fileid, int64_t deadline_ms, struct buf *out, struct err *err)
 {
     struct entry *entry = NULL;
     enum result r = acquire(state, name, deadline_ms, &entry, err);
@@ -529,7 +540,8 @@ static enum result locked_by_other(const struct embedded *e, struct err *err)
     ssize_t n = pread(e->lock, text, sizeof text - 1, 0);
     size_t len = n > 0 ? strcspn(text, "\n") : 0;
     if (parse_u64(text, len, INT32_MAX, &pid))
-        return err_set(err, ERR_BUSY, "%s is in use by process %" PRIu64 ": stop it, or use its server", e->data, pid);
+        return err_set(
+            err, ERR_BUSY, "%s is in use by process %" PRIu64 ": stop it, or use its server", e->data, pid);
     return err_set(err, ERR_BUSY, "%s is in use by another process: stop it, or use its server", e->data);
 }
 
@@ -610,7 +622,8 @@ static enum result set_data_path(struct embedded *e, const char *data, struct er
         memcpy(e->data, real, n + 1);
     free(real);
     if (n > DATA_PATH_MAX)
-        return err_set(err, ERR_INVALID, "the path of the data folder has %zu bytes, at most %d can be used", n, DATA_PATH_MAX);
+        return err_set(err, ERR_INVALID, "the path of the data folder has %zu bytes, at most %d can be used",
+            n, DATA_PATH_MAX);
     return embedded_path(e->folder, e->data, "collections", err);
 }
 

@@ -10,10 +10,13 @@ enum result embedded_pictures_create(const char *path, struct err *err)
     if (r)
         return r;
     /* The index lets a check walk the keys without reading the pictures. */
-    r = embedded_sql_exec(db, "BEGIN;"
-        "CREATE TABLE pictures(id INTEGER PRIMARY KEY, fileid INTEGER NOT NULL, hash INTEGER NOT NULL, bytes BLOB NOT NULL) STRICT;"
+    r = embedded_sql_exec(db,
+        "BEGIN;"
+        "CREATE TABLE pictures(id INTEGER PRIMARY KEY, fileid INTEGER NOT NULL, hash INTEGER NOT NULL, bytes "
+        "BLOB NOT NULL) STRICT;"
         "CREATE INDEX pictures_fileid ON pictures(fileid);"
-        "COMMIT", err);
+        "COMMIT",
+        err);
     sqlite3_close(db);
     return r;
 }
@@ -36,7 +39,8 @@ static enum result remove_uncommitted(sqlite3 *db, uint64_t next, struct err *er
     return r;
 }
 
-enum result embedded_pictures_open(const char *path, uint64_t next, struct embedded_pictures *out, struct err *err)
+enum result embedded_pictures_open(
+    const char *path, uint64_t next, struct embedded_pictures *out, struct err *err)
 {
     struct embedded_pictures p = {0};
     snprintf(p.path, sizeof p.path, "%s", path);
@@ -80,8 +84,8 @@ enum result embedded_pictures_begin(struct embedded_pictures *p, struct err *err
     return embedded_sql_run(p->writer, p->begin, err);
 }
 
-enum result embedded_pictures_put(struct embedded_pictures *p, uint64_t id, int64_t fileid, const uint8_t *bytes, size_t len,
-    struct err *err)
+enum result embedded_pictures_put(struct embedded_pictures *p, uint64_t id, int64_t fileid,
+    const uint8_t *bytes, size_t len, struct err *err)
 {
     sqlite3_bind_int64(p->put, 1, (sqlite3_int64)id);
     sqlite3_bind_int64(p->put, 2, fileid);
@@ -119,7 +123,9 @@ static enum result open_reader(struct embedded_pictures *p, struct err *err)
     if (p->get)
         return ERR_OK;
     enum result r = p->reader ? ERR_OK : embedded_sql_open(p->path, EMBEDDED_SQL_READ, &p->reader, err);
-    return r ? r : embedded_sql_prepare(p->reader, "SELECT bytes, hash FROM pictures WHERE id = ?1", &p->get, err);
+    return r ? r
+             : embedded_sql_prepare(
+                   p->reader, "SELECT bytes, hash FROM pictures WHERE id = ?1", &p->get, err);
 }
 
 enum result embedded_pictures_get(struct embedded_pictures *p, uint64_t id, struct buf *out, struct err *err)

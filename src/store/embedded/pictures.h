@@ -30,20 +30,21 @@ struct embedded_pictures {
 /* A new file, on disk when this returns. */
 enum result embedded_pictures_create(const char *path, struct err *err) ERR_MUST_USE;
 /* `next`: the next write number; what is at or above it was never committed and is removed. */
-enum result embedded_pictures_open(const char *path, uint64_t next, struct embedded_pictures *out, struct err *err)
-    ERR_MUST_USE;
+enum result embedded_pictures_open(
+    const char *path, uint64_t next, struct embedded_pictures *out, struct err *err) ERR_MUST_USE;
 /* Accepts a zeroed one. */
 void embedded_pictures_close(struct embedded_pictures *p);
 
 enum result embedded_pictures_begin(struct embedded_pictures *p, struct err *err) ERR_MUST_USE;
-enum result embedded_pictures_put(struct embedded_pictures *p, uint64_t id, int64_t fileid, const uint8_t *bytes, size_t len,
-    struct err *err) ERR_MUST_USE;
+enum result embedded_pictures_put(struct embedded_pictures *p, uint64_t id, int64_t fileid,
+    const uint8_t *bytes, size_t len, struct err *err) ERR_MUST_USE;
 enum result embedded_pictures_delete(struct embedded_pictures *p, uint64_t id, struct err *err) ERR_MUST_USE;
 /* After a failure it has been rolled back. */
 enum result embedded_pictures_commit(struct embedded_pictures *p, struct err *err) ERR_MUST_USE;
 void embedded_pictures_rollback(struct embedded_pictures *p);
 
 /* Any thread. ERR_NOT_FOUND; ERR_CORRUPT where the bytes are not what was written. */
-enum result embedded_pictures_get(struct embedded_pictures *p, uint64_t id, struct buf *out, struct err *err) ERR_MUST_USE;
+enum result embedded_pictures_get(
+    struct embedded_pictures *p, uint64_t id, struct buf *out, struct err *err) ERR_MUST_USE;
 
 #endif

@@ -23,69 +23,75 @@ static char *copy_column(sqlite3_stmt *stmt, int column)
     return copy;
 }
 
-static enum result copy_vector(struct embedded_collection *c, const struct embedded_row *row, float **out, struct err *err)
+static enum result copy_vector(
+    struct embedded_collection *c, const struct embedded_row *row, float **out, struct err *err)
 {
     uint32_t dim = c->meta.settings.dimension;
     if (row->slot >= atomic_load_explicit(&c->slots.used, memory_order_acquire) ||
         !embedded_vectors_verify(&c->vectors, row->slot, row->fileid, row->number))
-        return err_set(err, ERR_CORRUPT, "the vector of fileid %" PRId64 " in collection \"%s\" is damaged on disk: add its picture again",
+        return err_set(err, ERR_CORRUPT,
+            "the vector of fileid %" PRId64 " in collection \"%s\" is damaged on disk: add its picture again",
             row->fileid, c->name);
     float *v = malloc(dim * sizeof *v);
     if (!v)
         return err_no_memory(err);
-    c->kernel->f16_to_f32((const uint16_t *)(const void *)embedded_vectors_at(&c->vectors, row->slot), v, dim);
+    c->kernel->f16_to_f32(
+        (const uint16_t *)(const void *)embedded_vectors_at(&c->vectors, row->slot), v, dim);
     *out = v;
     return ERR_OK;
 }
 
-enum result embedded_collection_append(struct embedded_collection *c, sqlite3_stmt *stmt, const struct embedded_row *row,
-    bool with_vector, size_t *room, struct store_records *out, struct err *err)
+enum result embedded_collection_append(
+    struct embedded_reading *g, sqlite3_stmt *stmt, const struct embedded_row *row, struct err *err)
 {
-    if (out->count == *room) {
-        size_t more = *room ? *room * 2 : 16;
+    struct store_records *out = &g->out;
+    if (out->count == g->room) {
+        size_t more = g->room ? g->room * 2 : 16;
         struct store_record *items = realloc(out->items, more * sizeof *items);
         if (!items)
             return err_no_memory(err);
         out->items = items;
-        *room = more;
+        g->room = more;
     }
     struct store_record *record = &out->items[out->count++]; /* from here on freed with the rest */
-    *record = (struct store_record){.fileid = row->fileid, .itemid = row->itemid, .has_thumbnail = row->picture != 0};
+    *record = (struct store_record){.fileid = row->fileid, .itemid = row->itemid};
+    record->has_thumbnail = row->picture != 0;
     record->tags = copy_column(stmt, EMBEDDED_COL_TAGS);
     record->brief = copy_column(stmt, EMBEDDED_COL_BRIEF);
     if (!record->tags || !record->brief)
         return err_no_memory(err);
-    return with_vector ? copy_vector(c, row, &record->vector, err) : ERR_OK;
+    return g->with_vectors ? copy_vector(g->c, row, &record->vector, err) : ERR_OK;
 }
 
 /* All rows of a bound statement, at most `max`; one more says that there are more. */
-static enum result collect(struct embedded_collection *c, struct embedded_reader *reader, sqlite3_stmt *stmt,
-    bool with_vectors, size_t max, struct store_records *out, struct err *err)
+static enum result collect(struct embedded_reading *g, struct embedded_reader *reader, sqlite3_stmt *stmt,
+    size_t max, struct err *err)
 {
-    size_t room = 0;
-    bool row_there = false;
+    bool there = false;
     enum result r;
-    while (!(r = embedded_sql_row(reader->db, stmt, &row_there, err)) && row_there) {
+    while (!(r = embedded_sql_row(reader->db, stmt, &there, err)) && there) {
         struct embedded_row row;
-        if (out->count == max) {
-            out->more = true;
+        if (g->out.count == max) {
+            g->out.more = true;
             break;
         }
         r = embedded_reader_row(stmt, &row, err);
         if (!r)
-            r = embedded_collection_append(c, stmt, &row, with_vectors, &room, out, err);
+            r = embedded_collection_append(g, stmt, &row, err);
         if (r)
             break;
-        out->next = row.fileid;
+        g->out.next = row.fileid;
     }
     sqlite3_reset(stmt);
+    if (r)
+        store_records_free(&g->out);
     return r;
 }
 
-enum result embedded_collection_get(struct embedded_collection *c, bool by_item, int64_t id, int64_t deadline_ms,
-    struct store_records *out, struct err *err)
+enum result embedded_collection_get(struct embedded_collection *c, bool by_item, int64_t id,
+    int64_t deadline_ms, struct store_records *out, struct err *err)
 {
-    struct store_records records = {.dimension = c->meta.settings.dimension};
+    struct embedded_reading g = {.c = c, .with_vectors = true, .out.dimension = c->meta.settings.dimension};
     struct embedded_reader *reader = NULL;
     struct embedded_snapshot snapshot;
     enum result r = embedded_readers_take(&c->readers, deadline_ms, &reader, err);
@@ -96,20 +102,18 @@ enum result embedded_collection_get(struct embedded_collection *c, bool by_item,
     sqlite3_bind_int64(stmt, 1, id);
     if (by_item)
         sqlite3_bind_int64(stmt, 2, LIMIT_WINDOW + 1);
-    r = collect(c, reader, stmt, true, LIMIT_WINDOW, &records, err);
+    r = collect(&g, reader, stmt, LIMIT_WINDOW, err);
     embedded_slots_leave(&c->slots, &snapshot);
     embedded_readers_give(&c->readers, reader);
-    if (r)
-        store_records_free(&records);
-    else
-        *out = records;
+    if (!r)
+        *out = g.out;
     return r;
 }
 
-enum result embedded_collection_browse(struct embedded_collection *c, bool from_start, int64_t after, uint32_t limit,
-    int64_t deadline_ms, struct store_records *out, struct err *err)
+enum result embedded_collection_browse(struct embedded_collection *c, bool from_start, int64_t after,
+    uint32_t limit, int64_t deadline_ms, struct store_records *out, struct err *err)
 {
-    struct store_records records = {.dimension = c->meta.settings.dimension, .next = after};
+    struct embedded_reading g = {.c = c, .out = {.dimension = c->meta.settings.dimension, .next = after}};
     struct embedded_reader *reader = NULL;
     enum result r = embedded_readers_take(&c->readers, deadline_ms, &reader, err);
     if (r)
@@ -118,16 +122,15 @@ enum result embedded_collection_browse(struct embedded_collection *c, bool from_
     if (!from_start)
         sqlite3_bind_int64(stmt, 1, after);
     sqlite3_bind_int64(stmt, 2, (sqlite3_int64)limit + 1);
-    r = collect(c, reader, stmt, false, limit, &records, err);
+    r = collect(&g, reader, stmt, limit, err);
     embedded_readers_give(&c->readers, reader);
-    if (r)
-        store_records_free(&records);
-    else
-        *out = records;
+    if (!r)
+        *out = g.out;
     return r;
 }
 
-static enum result find_picture(struct embedded_reader *reader, int64_t fileid, uint64_t *picture, struct err *err)
+static enum result find_picture(
+    struct embedded_reader *reader, int64_t fileid, uint64_t *picture, struct err *err)
 {
     bool found = false;
     struct embedded_row row = {0};
@@ -141,8 +144,8 @@ static enum result find_picture(struct embedded_reader *reader, int64_t fileid, 
     return r;
 }
 
-enum result embedded_collection_thumbnail(struct embedded_collection *c, int64_t fileid, int64_t deadline_ms,
-    struct buf *out, struct err *err)
+enum result embedded_collection_thumbnail(
+    struct embedded_collection *c, int64_t fileid, int64_t deadline_ms, struct buf *out, struct err *err)
 {
     struct embedded_reader *reader = NULL;
     uint64_t picture = 0, before = 0;
@@ -153,7 +156,8 @@ enum result embedded_collection_thumbnail(struct embedded_collection *c, int64_t
         before = picture;
         r = find_picture(reader, fileid, &picture, err);
         if (!r && !picture)
-            r = err_set(err, ERR_NOT_FOUND, "there is no thumbnail of fileid %" PRId64 " in collection \"%s\"", fileid, c->name);
+            r = err_set(err, ERR_NOT_FOUND,
+                "there is no thumbnail of fileid %" PRId64 " in collection \"%s\"", fileid, c->name);
         if (!r)
             r = embedded_pictures_get(&c->pictures, picture, out, err);
         else
@@ -183,14 +187,16 @@ static enum result verify_all(struct embedded_collection *c, int64_t deadline_ms
     for (uint32_t i = 0; !r && i < used; i++) {
         if (i % EMBEDDED_SEGMENT == 0 && clock_passed(deadline_ms))
             r = err_set(err, ERR_TIMEOUT, "verifying collection \"%s\" ran out of time", c->name);
-        else if (embedded_slots_has(&c->slots, i) && embedded_slot_visible(embedded_slots_at(&c->slots, i), snapshot.seq))
+        else if (embedded_slots_has(&c->slots, i) &&
+                 embedded_slot_visible(embedded_slots_at(&c->slots, i), snapshot.seq))
             (void)embedded_collection_sound(c, i);
     }
     embedded_slots_leave(&c->slots, &snapshot);
     return r;
 }
 
-static enum result count_items(struct embedded_collection *c, int64_t deadline_ms, uint64_t *out, struct err *err)
+static enum result count_items(
+    struct embedded_collection *c, int64_t deadline_ms, uint64_t *out, struct err *err)
 {
     struct embedded_reader *reader = NULL;
     bool row = false;
@@ -205,10 +211,11 @@ static enum result count_items(struct embedded_collection *c, int64_t deadline_m
     return r;
 }
 
-enum result embedded_collection_stats(struct embedded_collection *c, int64_t deadline_ms, struct store_stats *out,
-    struct err *err)
+enum result embedded_collection_stats(
+    struct embedded_collection *c, int64_t deadline_ms, struct store_stats *out, struct err *err)
 {
-    static const char *const files[] = {"meta.db", "meta.db-wal", "vectors.f16", "pictures.db", "pictures.db-wal"};
+    static const char *const files[] = {
+        "meta.db", "meta.db-wal", "vectors.f16", "pictures.db", "pictures.db-wal"};
     struct store_stats stats = {.settings = c->meta.settings};
     enum result r = verify_all(c, deadline_ms, err);
     if (!r)

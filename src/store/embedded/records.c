@@ -39,8 +39,8 @@ enum result embedded_records_create(const char *path, const struct embedded_meta
         const char *key;
         uint64_t value;
     } ints[] = {{"format", FORMAT}, {"id", meta->id}, {"dimension", meta->settings.dimension},
-        {"metric", (uint64_t)meta->settings.metric}, {"thumbnails", meta->settings.thumbnails}, {"change", meta->change},
-        {"number", meta->number}};
+        {"metric", (uint64_t)meta->settings.metric}, {"thumbnails", meta->settings.thumbnails},
+        {"change", meta->change}, {"number", meta->number}};
     for (size_t i = 0; !r && i < sizeof ints / sizeof *ints; i++)
         r = set_int(stmt, db, ints[i].key, ints[i].value, err);
     if (!r) {
@@ -61,7 +61,8 @@ static enum result get_int(sqlite3 *db, sqlite3_stmt *stmt, const char *key, uin
     sqlite3_bind_text(stmt, 1, key, -1, SQLITE_STATIC);
     enum result r = embedded_sql_row(db, stmt, &row, err);
     if (!r && (!row || sqlite3_column_type(stmt, 0) != SQLITE_INTEGER))
-        r = err_set(err, ERR_CORRUPT, "%s is damaged: the setting \"%s\" is missing", sqlite3_db_filename(db, "main"), key);
+        r = err_set(err, ERR_CORRUPT, "%s is damaged: the setting \"%s\" is missing",
+            sqlite3_db_filename(db, "main"), key);
     if (!r)
         *out = (uint64_t)sqlite3_column_int64(stmt, 0);
     sqlite3_reset(stmt);
@@ -75,7 +76,8 @@ static enum result get_model(sqlite3 *db, sqlite3_stmt *stmt, char *out, size_t 
     enum result r = embedded_sql_row(db, stmt, &row, err);
     const char *text = !r && row ? (const char *)sqlite3_column_text(stmt, 0) : NULL;
     if (!r && (!text || strlen(text) >= size))
-        r = err_set(err, ERR_CORRUPT, "%s is damaged: the setting \"model\" is missing", sqlite3_db_filename(db, "main"));
+        r = err_set(err, ERR_CORRUPT, "%s is damaged: the setting \"model\" is missing",
+            sqlite3_db_filename(db, "main"));
     if (!r)
         snprintf(out, size, "%s", text);
     sqlite3_reset(stmt);
@@ -92,8 +94,10 @@ static enum result load_meta(sqlite3 *db, struct embedded_meta *out, struct err 
     if (!r)
         r = get_int(db, stmt, "format", &format, err);
     if (!r && format > FORMAT)
-        r = err_set(err, ERR_UNSUPPORTED, "%s was written by a newer version of lookalike (format %" PRIu64
-            ", this one knows %d): update lookalike", file, format, FORMAT);
+        r = err_set(err, ERR_UNSUPPORTED,
+            "%s was written by a newer version of lookalike (format %" PRIu64
+            ", this one knows %d): update lookalike",
+            file, format, FORMAT);
     const struct {
         const char *key;
         uint64_t *value;
@@ -121,8 +125,8 @@ static int count_frames(void *user, sqlite3 *db, const char *name, int frames)
     return SQLITE_OK;
 }
 
-enum result embedded_records_open(const char *path, struct embedded_records *out, struct embedded_meta *meta,
-    struct err *err)
+enum result embedded_records_open(
+    const char *path, struct embedded_records *out, struct embedded_meta *meta, struct err *err)
 {
     struct embedded_records w = {0};
     enum result r = embedded_sql_open(path, EMBEDDED_SQL_WRITE, &w.db, err);
@@ -139,12 +143,14 @@ enum result embedded_records_open(const char *path, struct embedded_records *out
         {&w.release, "RELEASE one"},
         {&w.rollback_to, "ROLLBACK TO one"},
         {&w.find, "SELECT fileid, itemid, slot, number, picture FROM records WHERE fileid = ?1"},
-        {&w.put, "INSERT INTO records(fileid, itemid, slot, number, picture, tags, brief) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)"
-                 " ON CONFLICT(fileid) DO UPDATE SET itemid = ?2, slot = ?3, number = ?4, picture = ?5, tags = ?6, brief = ?7"},
-        {&w.update, "UPDATE records SET itemid = ?2, slot = ?3, number = ?4, picture = ?5, tags = coalesce(?6, tags),"
-                    " brief = coalesce(?7, brief) WHERE fileid = ?1"},
+        {&w.put, "INSERT INTO records(fileid, itemid, slot, number, picture, tags, brief)"
+                 " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT(fileid) DO UPDATE SET"
+                 " itemid = ?2, slot = ?3, number = ?4, picture = ?5, tags = ?6, brief = ?7"},
+        {&w.update, "UPDATE records SET itemid = ?2, slot = ?3, number = ?4, picture = ?5,"
+                    " tags = coalesce(?6, tags), brief = coalesce(?7, brief) WHERE fileid = ?1"},
         {&w.delete, "DELETE FROM records WHERE fileid = ?1"},
-        {&w.numbers, "UPDATE settings SET value = CASE key WHEN 'change' THEN ?1 ELSE ?2 END WHERE key IN ('change', 'number')"},
+        {&w.numbers, "UPDATE settings SET value = CASE key WHEN 'change' THEN ?1 ELSE ?2 END"
+                     " WHERE key IN ('change', 'number')"},
         {&w.garbage_add, "INSERT OR IGNORE INTO garbage VALUES(?1)"},
         {&w.garbage_list, "SELECT picture FROM garbage LIMIT ?1"},
         {&w.garbage_remove, "DELETE FROM garbage WHERE picture = ?1"},
@@ -162,8 +168,9 @@ enum result embedded_records_open(const char *path, struct embedded_records *out
 
 void embedded_records_close(struct embedded_records *r)
 {
-    sqlite3_stmt *all[] = {r->begin, r->commit, r->rollback, r->savepoint, r->release, r->rollback_to, r->find, r->put,
-        r->update, r->delete, r->numbers, r->garbage_add, r->garbage_list, r->garbage_remove};
+    sqlite3_stmt *all[] = {r->begin, r->commit, r->rollback, r->savepoint, r->release, r->rollback_to,
+        r->find, r->put, r->update, r->delete, r->numbers, r->garbage_add, r->garbage_list,
+        r->garbage_remove};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         sqlite3_finalize(all[i]);
     sqlite3_close(r->db);
@@ -180,18 +187,19 @@ enum result embedded_reader_row(sqlite3_stmt *stmt, struct embedded_row *row, st
         .picture = (uint64_t)sqlite3_column_int64(stmt, EMBEDDED_COL_PICTURE),
     };
     if (found.slot >= LIMIT_RECORDS)
-        return err_set(err, ERR_CORRUPT, "the record of fileid %" PRId64 " is damaged: it names a slot that cannot be",
-            found.fileid);
+        return err_set(err, ERR_CORRUPT,
+            "the record of fileid %" PRId64 " is damaged: it names a slot that cannot be", found.fileid);
     *row = found;
     return ERR_OK;
 }
 
-enum result embedded_records_each(struct embedded_records *w, embedded_each_fn each, void *user, struct err *err)
+enum result embedded_records_each(
+    struct embedded_records *w, embedded_each_fn each, void *user, struct err *err)
 {
     sqlite3_stmt *stmt = NULL;
     bool more = false;
-    enum result r = embedded_sql_prepare(w->db,
-        "SELECT fileid, itemid, slot, number, 0 FROM records INDEXED BY records_item", &stmt, err);
+    enum result r = embedded_sql_prepare(
+        w->db, "SELECT fileid, itemid, slot, number, 0 FROM records INDEXED BY records_item", &stmt, err);
     while (!r && !(r = embedded_sql_row(w->db, stmt, &more, err)) && more) {
         struct embedded_row row;
         r = embedded_reader_row(stmt, &row, err);
@@ -209,7 +217,8 @@ enum result embedded_records_begin(struct embedded_records *w, struct err *err)
     return embedded_sql_run(w->db, w->begin, err);
 }
 
-enum result embedded_records_commit(struct embedded_records *w, uint64_t change, uint64_t number, struct err *err)
+enum result embedded_records_commit(
+    struct embedded_records *w, uint64_t change, uint64_t number, struct err *err)
 {
     sqlite3_bind_int64(w->numbers, 1, (sqlite3_int64)change);
     sqlite3_bind_int64(w->numbers, 2, (sqlite3_int64)number);
@@ -248,8 +257,8 @@ bool embedded_records_undo(struct embedded_records *w)
 
 /* --- rows ----------------------------------------------------------------------------------------------- */
 
-enum result embedded_records_find(struct embedded_records *w, int64_t fileid, struct embedded_row *row, bool *found,
-    struct err *err)
+enum result embedded_records_find(
+    struct embedded_records *w, int64_t fileid, struct embedded_row *row, bool *found, struct err *err)
 {
     bool there = false;
     sqlite3_bind_int64(w->find, 1, fileid);
@@ -262,8 +271,8 @@ enum result embedded_records_find(struct embedded_records *w, int64_t fileid, st
     return r;
 }
 
-static enum result write_row(struct embedded_records *w, sqlite3_stmt *stmt, const struct embedded_row *row, const char *tags,
-    const char *brief, struct err *err)
+static enum result write_row(struct embedded_records *w, sqlite3_stmt *stmt, const struct embedded_row *row,
+    const char *tags, const char *brief, struct err *err)
 {
     sqlite3_bind_int64(stmt, 1, row->fileid);
     sqlite3_bind_int64(stmt, 2, row->itemid);
@@ -287,8 +296,8 @@ enum result embedded_records_put(struct embedded_records *w, const struct embedd
     return write_row(w, w->put, row, tags, brief, err);
 }
 
-enum result embedded_records_update(struct embedded_records *w, const struct embedded_row *row, const char *tags,
-    const char *brief, struct err *err)
+enum result embedded_records_update(struct embedded_records *w, const struct embedded_row *row,
+    const char *tags, const char *brief, struct err *err)
 {
     assert(row->slot < LIMIT_RECORDS);
     return write_row(w, w->update, row, tags, brief, err);
@@ -315,8 +324,8 @@ enum result embedded_records_garbage_remove(struct embedded_records *w, uint64_t
     return run_with(w, w->garbage_remove, (int64_t)picture, err);
 }
 
-enum result embedded_records_garbage_list(struct embedded_records *w, uint64_t *pictures, size_t max, size_t *count,
-    struct err *err)
+enum result embedded_records_garbage_list(
+    struct embedded_records *w, uint64_t *pictures, size_t max, size_t *count, struct err *err)
 {
     size_t n = 0;
     bool row = false;
@@ -393,8 +402,8 @@ void embedded_readers_free(struct embedded_readers *pool)
     pool->path[0] = '\0';
 }
 
-enum result embedded_readers_take(struct embedded_readers *pool, int64_t deadline_ms, struct embedded_reader **out,
-    struct err *err)
+enum result embedded_readers_take(
+    struct embedded_readers *pool, int64_t deadline_ms, struct embedded_reader **out, struct err *err)
 {
     enum result r = ERR_OK;
     struct embedded_reader *reader = NULL;

@@ -40,7 +40,9 @@ bool embedded_collection_sound(struct embedded_collection *c, uint32_t i)
         return false;
     bool sound = embedded_vectors_verify(&c->vectors, i, slot->fileid, slot->number);
     uint8_t expected = EMBEDDED_UNVERIFIED;
-    if (atomic_compare_exchange_strong(&slot->state, &expected, sound ? EMBEDDED_VERIFIED : EMBEDDED_DAMAGED) && !sound)
+    if (atomic_compare_exchange_strong(
+            &slot->state, &expected, sound ? EMBEDDED_VERIFIED : EMBEDDED_DAMAGED) &&
+        !sound)
         atomic_fetch_add(&c->damaged, 1);
     return sound;
 }
@@ -84,22 +86,22 @@ static enum result scan(const struct scan *s, uint64_t seq, struct embedded_topk
         if (!embedded_topk_wants(top, key))
             continue;
         int64_t itemid = atomic_load_explicit(&slot->itemid, memory_order_relaxed);
-        struct embedded_candidate candidate = {.key = key, .slot = i, .fileid = slot->fileid, .number = slot->number,
-            .group = itemid};
+        struct embedded_candidate candidate = {
+            .key = key, .slot = i, .fileid = slot->fileid, .number = slot->number, .group = itemid};
         embedded_topk_offer(top, &candidate);
     }
     return ERR_OK;
 }
 
-/* The texts of one page. *stale: a row is not what the scan saw. */
-static enum result fetch(const struct scan *s, const struct embedded_topk *top, struct embedded_reader *reader,
-    struct store_records *out, bool *stale, struct err *err)
+/* The texts of one page, or `stale`. */
+static enum result fetch(const struct scan *s, const struct embedded_topk *top,
+    struct embedded_reader *reader, struct embedded_reading *g, struct err *err)
 {
-    size_t end = (size_t)s->query->offset + s->query->limit, room = 0;
+    size_t end = (size_t)s->query->offset + s->query->limit;
     enum result r = embedded_reader_begin(reader, err);
     if (end > top->count)
         end = top->count;
-    for (size_t i = s->query->offset; !r && !*stale && i < end; i++) {
+    for (size_t i = s->query->offset; !r && !g->stale && i < end; i++) {
         const struct embedded_candidate *hit = &top->heap[i];
         struct embedded_row row;
         bool found = false;
@@ -108,11 +110,11 @@ static enum result fetch(const struct scan *s, const struct embedded_topk *top, 
         if (!r && found)
             r = embedded_reader_row(reader->by_file, &row, err);
         if (!r)
-            *stale = !found || row.number != hit->number || row.itemid != hit->group;
-        if (!r && !*stale) {
-            r = embedded_collection_append(s->c, reader->by_file, &row, s->query->with_vectors, &room, out, err);
+            g->stale = !found || row.number != hit->number || row.itemid != hit->group;
+        if (!r && !g->stale) {
+            r = embedded_collection_append(g, reader->by_file, &row, err);
             if (!r)
-                out->items[out->count - 1].distance = distance_of(s->c, hit->key);
+                g->out.items[g->out.count - 1].distance = distance_of(s->c, hit->key);
         }
         sqlite3_reset(reader->by_file);
     }
@@ -120,7 +122,7 @@ static enum result fetch(const struct scan *s, const struct embedded_topk *top, 
     return r;
 }
 
-static enum result scan_and_fetch(const struct scan *s, struct store_records *out, bool *stale, struct err *err)
+static enum result scan_and_fetch(const struct scan *s, struct embedded_reading *g, struct err *err)
 {
     struct embedded_topk top = {0};
     struct embedded_snapshot snapshot;
@@ -137,7 +139,7 @@ static enum result scan_and_fetch(const struct scan *s, struct store_records *ou
         r = embedded_readers_take(&s->c->readers, s->deadline_ms, &reader, err);
     }
     if (!r)
-        r = fetch(s, &top, reader, out, stale, err);
+        r = fetch(s, &top, reader, g, err);
     embedded_readers_give(&s->c->readers, reader);
     embedded_slots_leave(&s->c->slots, &snapshot);
     embedded_topk_free(&top);
@@ -147,37 +149,39 @@ static enum result scan_and_fetch(const struct scan *s, struct store_records *ou
 static enum result try_rounds(const struct scan *s, struct store_records *out, struct err *err)
 {
     for (int round = 0;; round++) {
-        struct store_records records = {.dimension = s->c->meta.settings.dimension};
-        bool stale = false, hold = round >= ROUNDS;
+        struct embedded_reading g = {.c = s->c, .with_vectors = s->query->with_vectors};
+        bool hold = round >= ROUNDS;
+        g.out.dimension = s->c->meta.settings.dimension;
         enum result r = hold ? embedded_collection_hold(s->c, s->deadline_ms, err) : ERR_OK;
         if (r)
             return r;
-        r = scan_and_fetch(s, &records, &stale, err);
+        r = scan_and_fetch(s, &g, err);
         if (hold)
             embedded_collection_resume(s->c);
-        if (!r && !stale) {
-            *out = records;
+        if (!r && !g.stale) {
+            *out = g.out;
             return ERR_OK;
         }
-        store_records_free(&records);
+        store_records_free(&g.out);
         if (r)
             return r;
         if (hold)
-            return err_set(err, ERR_CORRUPT, "collection \"%s\": its records in memory and in meta.db differ; restart the server",
+            return err_set(err, ERR_CORRUPT,
+                "collection \"%s\": its records in memory and in meta.db differ; restart the server",
                 s->c->name);
     }
 }
 
-enum result embedded_collection_search(struct embedded_collection *c, const struct store_query *query, int64_t deadline_ms,
-    struct store_records *out, struct err *err)
+enum result embedded_collection_search(struct embedded_collection *c, const struct store_query *query,
+    int64_t deadline_ms, struct store_records *out, struct err *err)
 {
     uint32_t dim = c->meta.settings.dimension;
     struct scan s = {.c = c, .query = query, .deadline_ms = deadline_ms};
     uint16_t *halves = malloc(dim * sizeof *halves);
     s.vector = malloc(dim * sizeof *s.vector);
-    enum result r = halves && s.vector
-        ? store_vector_to_f16(query->vector, query->dimension, dim, "the vector to search for", halves, err)
-        : err_no_memory(err);
+    enum result r = halves && s.vector ? store_vector_to_f16(query->vector, query->dimension, dim,
+                                             "the vector to search for", halves, err)
+                                       : err_no_memory(err);
     if (!r) {
         c->kernel->f16_to_f32(halves, s.vector, dim);
         s.norm = sqrtf(c->kernel->dot_f32(s.vector, s.vector, dim));

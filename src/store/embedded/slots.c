@@ -87,7 +87,8 @@ enum result embedded_slots_alloc(struct embedded_slots *s, uint32_t *out, struct
         return ERR_OK;
     }
     if (s->top >= LIMIT_RECORDS)
-        return err_set(err, ERR_TOO_LARGE, "the collection is full: it holds at most %d records", LIMIT_RECORDS);
+        return err_set(
+            err, ERR_TOO_LARGE, "the collection is full: it holds at most %d records", LIMIT_RECORDS);
     enum result r = need_segment(s, s->top, err);
     if (r)
         return r;
@@ -95,7 +96,8 @@ enum result embedded_slots_alloc(struct embedded_slots *s, uint32_t *out, struct
     return ERR_OK;
 }
 
-void embedded_slots_fill(struct embedded_slots *s, uint32_t i, int64_t fileid, int64_t itemid, uint64_t number)
+void embedded_slots_fill(
+    struct embedded_slots *s, uint32_t i, int64_t fileid, int64_t itemid, uint64_t number)
 {
     struct embedded_slot *slot = embedded_slots_at(s, i);
     atomic_store_explicit(&slot->born, EMBEDDED_NEVER, memory_order_release); /* S3 */
@@ -149,18 +151,19 @@ void embedded_slots_commit(struct embedded_slots *s)
     }
 }
 
-enum result embedded_slots_load(struct embedded_slots *s, uint32_t i, int64_t fileid, int64_t itemid, uint64_t number,
-    struct err *err)
+enum result embedded_slots_load(
+    struct embedded_slots *s, uint32_t i, int64_t fileid, int64_t itemid, uint64_t number, struct err *err)
 {
     if (i >= LIMIT_RECORDS)
-        return err_set(err, ERR_CORRUPT, "the record of fileid %lld names slot %u, which cannot be", (long long)fileid, i);
+        return err_set(err, ERR_CORRUPT, "the record of fileid %lld names slot %u, which cannot be",
+            (long long)fileid, i);
     enum result r = need_segment(s, i, err);
     if (r)
         return r;
     struct embedded_slot *slot = embedded_slots_at(s, i);
     if (atomic_load_explicit(&slot->born, memory_order_relaxed) != EMBEDDED_NEVER)
-        return err_set(err, ERR_CORRUPT, "the records of fileid %lld and %lld name the same slot", (long long)slot->fileid,
-            (long long)fileid);
+        return err_set(err, ERR_CORRUPT, "the records of fileid %lld and %lld name the same slot",
+            (long long)slot->fileid, (long long)fileid);
     embedded_slots_fill(s, i, fileid, itemid, number);
     atomic_store_explicit(&slot->state, EMBEDDED_UNVERIFIED, memory_order_relaxed);
     atomic_store_explicit(&slot->born, 0, memory_order_relaxed);

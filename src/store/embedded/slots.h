@@ -5,21 +5,21 @@
  * started at sequence S when born ≤ S < died. So a search needs no lock while it scans, a writer waits for no
  * search, and a replaced record is seen once: in its old slot or in its new one.
  *
- *              alloc            fill             commit: born        retire: died
- *     free ───────────▶ taken ───────▶ written ─────────────▶ visible ─────────────▶ retired ──▶ free, once no
- *      ▲ ▲                │               │                                           running search started before `died`
- *      │ └────────────────┘ release       │ hold: the commit failed after the slot was written
- *      └──────────────────────────────────┴── held; free after the next commit that succeeds
+ *          alloc         fill           show           retire            reclaim
+ *     free ──────▶ taken ─────▶ written ─────▶ visible ───────▶ retired ─────────▶ free
+ *      ▲ ▲           │             │                                     (no search from before is running)
+ *      │ └───────────┘ release     │ hold: its commit failed
+ *      └────────── commit ◀────── held
  *
  * Invariants
- *   S1  A slot is in exactly one of the states above; the lists are threaded through the slots, so that no change of
- *       state can fail for want of memory.
+ *   S1  A slot is in exactly one of the states above; the lists are threaded through the slots, so that no
+ *       change of state can fail for want of memory.
  *   S2  fileid and number of a slot change only while it is visible to nobody; itemid may change at any time.
- *   S3  born is UINT64_MAX whenever a slot that was visible gets its new died = UINT64_MAX: a reader loads died first,
- *       then born, and so never takes a slot that is being filled for its predecessor.
+ *   S3  born is UINT64_MAX whenever a slot that was visible gets its new died = UINT64_MAX: a reader loads
+ *       died first, then born, and so never takes a slot that is being filled for its predecessor.
  *   S4  A slot is reused only when every running search has started at or after its `died`.
- *   S5  Held slots wait for a commit that succeeds: a failed COMMIT may have left its frames in SQLite's log, and they
- *       would name these slots after a crash. The next commit overwrites those frames.
+ *   S5  Held slots wait for a commit that succeeds: a failed COMMIT may have left its frames in SQLite's log,
+ *       and they would name these slots after a crash. The next commit overwrites those frames.
  *
  * Threads: one writer (the leader of a commit) calls everything but the readers' part.
  */
@@ -40,8 +40,8 @@
 
 /*
  *   UNVERIFIED ──▶ VERIFIED or DAMAGED, by whichever reader looks first
- *        └──────────────┴──────▶ LEAVING, by the commit that retires the slot: nobody remembers any more what a look
- *                                 finds, so that a damaged record that is gone cannot be counted late
+ *        └──────────────┴──────▶ LEAVING, by the commit that retires the slot: what a look finds is no longer
+ *                                 remembered, so that a damaged record that is gone cannot be counted late
  */
 enum embedded_slot_state { EMBEDDED_UNVERIFIED, EMBEDDED_VERIFIED, EMBEDDED_DAMAGED, EMBEDDED_LEAVING };
 
@@ -63,11 +63,11 @@ struct embedded_snapshot {
 
 struct embedded_slots {
     struct embedded_slot **segments; /* of EMBEDDED_SEGMENT slots each; they never move */
-    _Atomic uint32_t used; /* slots below it may be looked at */
-    _Atomic uint64_t seq;  /* of the last commit that is visible */
-    uint32_t top;          /* slots from here on were never allocated */
+    _Atomic uint32_t used;           /* slots below it may be looked at */
+    _Atomic uint64_t seq;            /* of the last commit that is visible */
+    uint32_t top;                    /* slots from here on were never allocated */
     uint32_t free, held, retired_first, retired_last;
-    uint64_t bytes; /* of memory */
+    uint64_t bytes;        /* of memory */
     pthread_mutex_t mutex; /* of the list of snapshots */
     struct embedded_snapshot *snapshots;
 };
@@ -92,7 +92,8 @@ static inline bool embedded_slots_has(const struct embedded_slots *s, uint32_t i
 /* A free slot. ERR_TOO_LARGE over LIMIT_RECORDS. */
 enum result embedded_slots_alloc(struct embedded_slots *s, uint32_t *out, struct err *err) ERR_MUST_USE;
 /* Who will be seen in it; not visible before embedded_slots_show(). */
-void embedded_slots_fill(struct embedded_slots *s, uint32_t i, int64_t fileid, int64_t itemid, uint64_t number);
+void embedded_slots_fill(
+    struct embedded_slots *s, uint32_t i, int64_t fileid, int64_t itemid, uint64_t number);
 /* Taken or written, back to free at once. */
 void embedded_slots_release(struct embedded_slots *s, uint32_t i);
 void embedded_slots_hold(struct embedded_slots *s, uint32_t i);
@@ -107,8 +108,8 @@ void embedded_slots_commit(struct embedded_slots *s);
  * is free, of the first `capacity` slots, which the file really had. ERR_CORRUPT where the slot is taken or
  * out of range.
  */
-enum result embedded_slots_load(struct embedded_slots *s, uint32_t i, int64_t fileid, int64_t itemid, uint64_t number,
-    struct err *err) ERR_MUST_USE;
+enum result embedded_slots_load(struct embedded_slots *s, uint32_t i, int64_t fileid, int64_t itemid,
+    uint64_t number, struct err *err) ERR_MUST_USE;
 enum result embedded_slots_loaded(struct embedded_slots *s, uint64_t capacity, struct err *err) ERR_MUST_USE;
 
 /* --- readers -------------------------------------------------------------------------------------------- */
@@ -121,7 +122,7 @@ static inline bool embedded_slot_visible(const struct embedded_slot *slot, uint6
 {
     /* S3: died first. */
     return atomic_load_explicit(&slot->died, memory_order_acquire) > seq &&
-        atomic_load_explicit(&slot->born, memory_order_acquire) <= seq;
+           atomic_load_explicit(&slot->born, memory_order_acquire) <= seq;
 }
 
 #endif

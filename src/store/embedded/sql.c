@@ -50,24 +50,29 @@ enum result embedded_sql_open(const char *path, enum embedded_sql_mode mode, sql
     enum result r = ERR_OK;
     if (rc) {
         r = rc == SQLITE_CANTOPEN
-            ? err_set(err, ERR_IO, "cannot open %s: is it there, and may this user write to it and its folder?", path)
-            : embedded_sql_error(db, rc, err);
+                ? err_set(err, ERR_IO,
+                      "cannot open %s: is it there, and may this user write to it and its folder?", path)
+                : embedded_sql_error(db, rc, err);
         goto out;
     }
     sqlite3_busy_timeout(db, BUSY_MS);
-    r = embedded_sql_exec(db, "PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=0; PRAGMA cell_size_check=1;"
-        "PRAGMA trusted_schema=0; PRAGMA temp_store=MEMORY; PRAGMA journal_size_limit=67108864;", err);
+    r = embedded_sql_exec(db,
+        "PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=0; PRAGMA cell_size_check=1;"
+        "PRAGMA trusted_schema=0; PRAGMA temp_store=MEMORY; PRAGMA journal_size_limit=67108864;",
+        err);
     if (!r && mode == EMBEDDED_SQL_READ)
         r = embedded_sql_exec(db, "PRAGMA query_only=1; PRAGMA cache_size=-1024;", err);
     if (!r && mode != EMBEDDED_SQL_READ)
-        r = embedded_sql_exec(db, "PRAGMA journal_mode=WAL; PRAGMA cache_size=-8192; BEGIN IMMEDIATE; ROLLBACK;", err);
+        r = embedded_sql_exec(
+            db, "PRAGMA journal_mode=WAL; PRAGMA cache_size=-8192; BEGIN IMMEDIATE; ROLLBACK;", err);
     /*
      * SQLite goes on read-only, without a word and for the life of the connection, when it cannot open the
      * file or its log for writing. Asking for the write lock, and asking SQLite, makes that an error here,
      * where trying again may help.
      */
     if (!r && mode != EMBEDDED_SQL_READ && sqlite3_db_readonly(db, "main") != 0)
-        r = err_set(err, ERR_IO, "cannot write to %s: is its disk mounted read-only, may this user write to it?", path);
+        r = err_set(err, ERR_IO,
+            "cannot write to %s: is its disk mounted read-only, may this user write to it?", path);
 out:
     if (r)
         sqlite3_close(db);
@@ -109,12 +114,14 @@ void embedded_sql_checkpoint(sqlite3 *db, bool restart)
     /* A checkpoint that fails or cannot wait loses nothing: the log still has what it would have copied. */
     if (restart)
         sqlite3_busy_timeout(db, RESTART_MS);
-    (void)sqlite3_wal_checkpoint_v2(db, NULL, restart ? SQLITE_CHECKPOINT_RESTART : SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+    (void)sqlite3_wal_checkpoint_v2(
+        db, NULL, restart ? SQLITE_CHECKPOINT_RESTART : SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
     if (restart)
         sqlite3_busy_timeout(db, BUSY_MS);
 }
 
-enum result embedded_sql_integrity(sqlite3 *db, void (*problem)(void *user, const char *text), void *user, struct err *err)
+enum result embedded_sql_integrity(
+    sqlite3 *db, void (*problem)(void *user, const char *text), void *user, struct err *err)
 {
     sqlite3_stmt *stmt = NULL;
     bool row = false;

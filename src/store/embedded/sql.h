@@ -15,10 +15,12 @@ enum embedded_sql_mode {
 };
 
 /* A connection with our settings: WAL, synchronous=FULL, checkpoints only when asked for. */
-enum result embedded_sql_open(const char *path, enum embedded_sql_mode mode, sqlite3 **out, struct err *err) ERR_MUST_USE;
+enum result embedded_sql_open(
+    const char *path, enum embedded_sql_mode mode, sqlite3 **out, struct err *err) ERR_MUST_USE;
 enum result embedded_sql_exec(sqlite3 *db, const char *sql, struct err *err) ERR_MUST_USE;
 /* Kept for the life of the connection; sqlite3_finalize() takes NULL. */
-enum result embedded_sql_prepare(sqlite3 *db, const char *sql, sqlite3_stmt **out, struct err *err) ERR_MUST_USE;
+enum result embedded_sql_prepare(
+    sqlite3 *db, const char *sql, sqlite3_stmt **out, struct err *err) ERR_MUST_USE;
 /* What went wrong last on `db`, as a sentence with the file's name. Never ERR_OK. */
 enum result embedded_sql_error(sqlite3 *db, int rc, struct err *err) ERR_MUST_USE;
 /* Step a statement that returns no rows, and reset it. */
@@ -34,7 +36,7 @@ enum result embedded_sql_row(sqlite3 *db, sqlite3_stmt *stmt, bool *row, struct 
  */
 void embedded_sql_checkpoint(sqlite3 *db, bool restart);
 /* A whole check of the file's structure and indexes, one text a problem. */
-enum result embedded_sql_integrity(sqlite3 *db, void (*problem)(void *user, const char *text), void *user, struct err *err)
-    ERR_MUST_USE;
+enum result embedded_sql_integrity(
+    sqlite3 *db, void (*problem)(void *user, const char *text), void *user, struct err *err) ERR_MUST_USE;
 
 #endif

@@ -29,7 +29,8 @@ enum result embedded_path(char *out, const char *folder, const char *name, struc
 {
     int n = snprintf(out, EMBEDDED_PATH_MAX, "%s/%s", folder, name);
     if (n < 0 || n >= EMBEDDED_PATH_MAX)
-        return err_set(err, ERR_INVALID, "the path %s/%s is longer than %d bytes", folder, name, EMBEDDED_PATH_MAX - 1);
+        return err_set(
+            err, ERR_INVALID, "the path %s/%s is longer than %d bytes", folder, name, EMBEDDED_PATH_MAX - 1);
     return ERR_OK;
 }
 
@@ -38,7 +39,8 @@ enum result embedded_make_folders(const struct store_sys *sys, const char *path,
     char part[EMBEDDED_PATH_MAX];
     size_t n = strlen(path);
     if (n == 0 || n >= sizeof part)
-        return err_set(err, ERR_INVALID, "the data folder's path must have 1 to %d bytes", EMBEDDED_PATH_MAX - 1);
+        return err_set(
+            err, ERR_INVALID, "the data folder's path must have 1 to %d bytes", EMBEDDED_PATH_MAX - 1);
     for (size_t i = 1; i <= n; i++) {
         if (path[i] != '/' && path[i] != '\0')
             continue;
@@ -119,8 +121,8 @@ void embedded_discard_folder(const struct store_sys *sys, const char *path)
         return;
 }
 
-enum result embedded_write_at(const struct store_sys *sys, int fd, const void *bytes, size_t len, off_t at,
-    struct err *err)
+enum result embedded_write_at(
+    const struct store_sys *sys, int fd, const void *bytes, size_t len, off_t at, struct err *err)
 {
     const char *p = bytes;
     while (len > 0) {

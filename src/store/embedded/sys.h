@@ -32,13 +32,15 @@ extern const struct store_sys store_sys_real;
 /* "<folder>/<name>" into `out` of EMBEDDED_PATH_MAX bytes. */
 enum result embedded_path(char *out, const char *folder, const char *name, struct err *err) ERR_MUST_USE;
 /* mkdir -p. */
-enum result embedded_make_folders(const struct store_sys *sys, const char *path, struct err *err) ERR_MUST_USE;
+enum result embedded_make_folders(
+    const struct store_sys *sys, const char *path, struct err *err) ERR_MUST_USE;
 /* What was made, renamed or removed in a folder is on disk after this. */
 enum result embedded_sync_folder(const struct store_sys *sys, const char *path, struct err *err) ERR_MUST_USE;
 /* fsync() of a file by name. */
 enum result embedded_sync_file(const struct store_sys *sys, const char *path, struct err *err) ERR_MUST_USE;
 /* The folder with all it holds. What is not there is not an error. */
-enum result embedded_remove_folder(const struct store_sys *sys, const char *path, struct err *err) ERR_MUST_USE;
+enum result embedded_remove_folder(
+    const struct store_sys *sys, const char *path, struct err *err) ERR_MUST_USE;
 /* The same, where failing does no harm: a later open removes what is left. */
 void embedded_discard_folder(const struct store_sys *sys, const char *path);
 /* All of it, at `at`; short writes are continued. */

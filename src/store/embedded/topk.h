@@ -30,7 +30,8 @@ struct embedded_topk {
     size_t mask;
 };
 
-enum result embedded_topk_init(struct embedded_topk *t, size_t max, bool grouped, struct err *err) ERR_MUST_USE;
+enum result embedded_topk_init(
+    struct embedded_topk *t, size_t max, bool grouped, struct err *err) ERR_MUST_USE;
 /* Accepts a zeroed one. */
 void embedded_topk_free(struct embedded_topk *t);
 

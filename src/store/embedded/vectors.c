@@ -14,7 +14,7 @@
  *   slot i, at 4096 + i × stride; the stride is a multiple of 64
  *        0      dimension half floats (IEEE 754 binary16), then zeros up to `trailer`, a multiple of 8
  *        +0  8  fileid
- *        +8  8  write number: of all slots ever written in this collection, only this one has it
+ *        +8  8  write number: of all slots that a row ever named in this collection, only this one has it
  *       +16  4  Euclidean length of the vector, a 32-bit float
  *       +20  4  zero
  *       +24  8  XXH3-64 of the slot's bytes 0…trailer+23
@@ -105,8 +105,8 @@ static void make_header(uint8_t *header, uint32_t dimension, uint64_t id)
     put64(header + HEADER_HASH, XXH3_64bits(header, HEADER_HASH));
 }
 
-enum result embedded_vectors_create(const struct store_sys *sys, const char *path, uint32_t dimension, uint64_t id,
-    struct err *err)
+enum result embedded_vectors_create(
+    const struct store_sys *sys, const char *path, uint32_t dimension, uint64_t id, struct err *err)
 {
     uint8_t header[HEADER];
     make_header(header, dimension, id);
@@ -127,8 +127,8 @@ static enum result check_header(const struct embedded_vectors *v, uint64_t id, s
     if (n < 0)
         return err_set_errno(err, errno, "cannot read %s", v->path);
     if (n < HEADER)
-        return err_set(err, ERR_CORRUPT, "%s is damaged: it has %zd bytes, not even its header; restore it from a backup",
-            v->path, n);
+        return err_set(err, ERR_CORRUPT,
+            "%s is damaged: it has %zd bytes, not even its header; restore it from a backup", v->path, n);
     make_header(want, v->dimension, id);
     if (!memcmp(found, want, HEADER))
         return ERR_OK;
@@ -136,15 +136,17 @@ static enum result check_header(const struct embedded_vectors *v, uint64_t id, s
     memcpy(&version, found + 8, sizeof version);
     bool whole = get64(found + HEADER_HASH) == XXH3_64bits(found, HEADER_HASH);
     if (whole && version > VERSION)
-        return err_set(err, ERR_UNSUPPORTED, "%s was written by a newer version of lookalike (format %u, this one knows %u): update lookalike",
+        return err_set(err, ERR_UNSUPPORTED,
+            "%s was written by a newer version of lookalike (format %u, this one knows %u): update lookalike",
             v->path, version, VERSION);
     if (whole)
-        return err_set(err, ERR_CORRUPT, "%s belongs to another collection: restore the collection's folder as a whole", v->path);
+        return err_set(err, ERR_CORRUPT,
+            "%s belongs to another collection: restore the collection's folder as a whole", v->path);
     return err_set(err, ERR_CORRUPT, "the header of %s is damaged: restore the file from a backup", v->path);
 }
 
-enum result embedded_vectors_open(const struct store_sys *sys, const char *path, uint32_t dimension, uint64_t id,
-    struct embedded_vectors *out, struct err *err)
+enum result embedded_vectors_open(const struct store_sys *sys, const char *path, uint32_t dimension,
+    uint64_t id, struct embedded_vectors *out, struct err *err)
 {
     struct embedded_vectors v = {.sys = sys, .fd = -1, .dimension = dimension};
     struct stat st;
@@ -169,7 +171,8 @@ enum result embedded_vectors_open(const struct store_sys *sys, const char *path,
         goto out;
     }
     v.capacity = ((uint64_t)st.st_size - HEADER) / v.stride;
-    v.maps = calloc(((size_t)LIMIT_RECORDS >> v.shift) + 1, sizeof *v.maps); /* pages of it that are never used never become memory */
+    /* Pages of it that are never used never become memory. */
+    v.maps = calloc(((size_t)LIMIT_RECORDS >> v.shift) + 1, sizeof *v.maps);
     if (!v.maps)
         r = err_no_memory(err);
 out:
@@ -193,8 +196,8 @@ void embedded_vectors_close(struct embedded_vectors *v)
     *v = (struct embedded_vectors){.fd = -1};
 }
 
-void embedded_vectors_encode(const struct embedded_vectors *v, uint8_t *slot, const uint16_t *halves, int64_t fileid,
-    uint64_t number, float norm)
+void embedded_vectors_encode(const struct embedded_vectors *v, uint8_t *slot, const uint16_t *halves,
+    int64_t fileid, uint64_t number, float norm)
 {
     memset(slot, 0, v->stride);
     memcpy(slot, halves, (size_t)v->dimension * sizeof *halves);
@@ -216,7 +219,8 @@ static enum result grow(struct embedded_vectors *v, uint64_t slots, struct err *
     if (rc && (errno == EOPNOTSUPP || errno == ENOSYS))
         rc = v->sys->ftruncate(v->fd, to);
     if (rc)
-        return err_set_errno(err, errno, "cannot make %s longer by %lld bytes", v->path, (long long)(to - from));
+        return err_set_errno(
+            err, errno, "cannot make %s longer by %lld bytes", v->path, (long long)(to - from));
     v->capacity = slots;
     return ERR_OK;
 }
@@ -263,7 +267,8 @@ enum result embedded_vectors_cover(struct embedded_vectors *v, uint64_t slots, s
     return r;
 }
 
-enum result embedded_vectors_write(struct embedded_vectors *v, uint64_t i, const uint8_t *slot, struct err *err)
+enum result embedded_vectors_write(
+    struct embedded_vectors *v, uint64_t i, const uint8_t *slot, struct err *err)
 {
     assert(i < v->capacity && v->maps[i >> v->shift]); /* V4, V5 */
     struct err why;
@@ -289,5 +294,5 @@ bool embedded_vectors_verify(const struct embedded_vectors *v, uint64_t i, int64
 {
     const uint8_t *slot = embedded_vectors_at(v, i), *t = slot + v->trailer;
     return get64(t) == (uint64_t)fileid && get64(t + 8) == number &&
-        get64(t + TRAILER_HASH) == XXH3_64bits(slot, v->trailer + TRAILER_HASH);
+           get64(t + TRAILER_HASH) == XXH3_64bits(slot, v->trailer + TRAILER_HASH);
 }

@@ -20,30 +20,30 @@ struct embedded_vectors {
     char path[EMBEDDED_PATH_MAX];
     int fd;
     uint32_t dimension;
-    uint32_t trailer; /* offset of the trailer in a slot */
-    uint32_t stride;  /* bytes of a slot */
-    unsigned shift;   /* log2 of the slots in a segment, the unit of mapping */
-    uint64_t capacity; /* slots the file has room for */
+    uint32_t trailer;     /* offset of the trailer in a slot */
+    uint32_t stride;      /* bytes of a slot */
+    unsigned shift;       /* log2 of the slots in a segment, the unit of mapping */
+    uint64_t capacity;    /* slots the file has room for */
     const uint8_t **maps; /* one per segment, NULL until needed */
-    size_t map_end; /* maps from here on are NULL */
-    bool distrust; /* the last fdatasync() failed */
+    size_t map_end;       /* maps from here on are NULL */
+    bool distrust;        /* the last fdatasync() failed */
 };
 
 /* Bytes of a slot for `dimension`: the encoding below needs them. */
 uint32_t embedded_vectors_stride(uint32_t dimension);
 
 /* A new file with a header, on disk when this returns. */
-enum result embedded_vectors_create(const struct store_sys *sys, const char *path, uint32_t dimension, uint64_t id,
-    struct err *err) ERR_MUST_USE;
+enum result embedded_vectors_create(const struct store_sys *sys, const char *path, uint32_t dimension,
+    uint64_t id, struct err *err) ERR_MUST_USE;
 /* ERR_CORRUPT where the header is not that of this collection. */
-enum result embedded_vectors_open(const struct store_sys *sys, const char *path, uint32_t dimension, uint64_t id,
-    struct embedded_vectors *out, struct err *err) ERR_MUST_USE;
+enum result embedded_vectors_open(const struct store_sys *sys, const char *path, uint32_t dimension,
+    uint64_t id, struct embedded_vectors *out, struct err *err) ERR_MUST_USE;
 /* Accepts a zeroed one and one that is closed. */
 void embedded_vectors_close(struct embedded_vectors *v);
 
 /* The bytes of a slot, into `slot` of `stride` bytes. Any thread. */
-void embedded_vectors_encode(const struct embedded_vectors *v, uint8_t *slot, const uint16_t *halves, int64_t fileid,
-    uint64_t number, float norm);
+void embedded_vectors_encode(const struct embedded_vectors *v, uint8_t *slot, const uint16_t *halves,
+    int64_t fileid, uint64_t number, float norm);
 
 /* Make the file long enough for slot `i` and map its segment. */
 enum result embedded_vectors_reserve(struct embedded_vectors *v, uint64_t i, struct err *err) ERR_MUST_USE;
@@ -53,8 +53,8 @@ enum result embedded_vectors_reserve(struct embedded_vectors *v, uint64_t i, str
  * written.
  */
 enum result embedded_vectors_cover(struct embedded_vectors *v, uint64_t slots, struct err *err) ERR_MUST_USE;
-enum result embedded_vectors_write(struct embedded_vectors *v, uint64_t i, const uint8_t *slot, struct err *err)
-    ERR_MUST_USE;
+enum result embedded_vectors_write(
+    struct embedded_vectors *v, uint64_t i, const uint8_t *slot, struct err *err) ERR_MUST_USE;
 /* What was written is on disk; after a failure it must be taken as lost, see vectors.c. */
 enum result embedded_vectors_sync(struct embedded_vectors *v, struct err *err) ERR_MUST_USE;
 

@@ -58,7 +58,8 @@ static void *copy(const void *bytes, size_t len)
 
 static bool record_copy(struct record *to, const struct record *from, uint32_t dimension)
 {
-    *to = (struct record){.fileid = from->fileid, .itemid = from->itemid, .thumbnail_len = from->thumbnail_len};
+    *to =
+        (struct record){.fileid = from->fileid, .itemid = from->itemid, .thumbnail_len = from->thumbnail_len};
     to->tags = strdup(from->tags);
     to->brief = strdup(from->brief);
     to->vector = copy(from->vector, dimension * sizeof(float));
@@ -110,8 +111,8 @@ static void memory_close(void *state)
     free(m);
 }
 
-static enum result memory_create(void *state, const char *name, const struct store_settings *settings, int64_t deadline_ms,
-    struct err *err)
+static enum result memory_create(void *state, const char *name, const struct store_settings *settings,
+    int64_t deadline_ms, struct err *err)
 {
     struct memory *m = state;
     enum result r = ERR_OK;
@@ -121,7 +122,8 @@ static enum result memory_create(void *state, const char *name, const struct sto
     if (i < m->count && !strcmp(m->collections[i].name, name))
         r = err_set_field(err, ERR_EXISTS, "collection", "collection \"%s\" exists already", name);
     else if (m->count >= LIMIT_COLLECTIONS)
-        r = err_set(err, ERR_TOO_LARGE, "there are %d collections, as many as there can be: drop one first", LIMIT_COLLECTIONS);
+        r = err_set(err, ERR_TOO_LARGE, "there are %d collections, as many as there can be: drop one first",
+            LIMIT_COLLECTIONS);
     else if (!(grown = realloc(m->collections, (m->count + 1) * sizeof *grown)))
         r = err_no_memory(err);
     if (!r) {
@@ -189,7 +191,8 @@ static int compare_ids(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static enum result memory_stats(void *state, const char *name, int64_t deadline_ms, struct store_stats *out, struct err *err)
+static enum result memory_stats(
+    void *state, const char *name, int64_t deadline_ms, struct store_stats *out, struct err *err)
 {
     struct memory *m = state;
     struct collection *c = NULL;
@@ -207,7 +210,7 @@ static enum result memory_stats(void *state, const char *name, int64_t deadline_
         const struct record *n = &c->records[i];
         items[i] = n->itemid;
         stats.bytes_memory += sizeof *n + strlen(n->tags) + strlen(n->brief) + 2 + n->thumbnail_len +
-            c->settings.dimension * sizeof(float);
+                              c->settings.dimension * sizeof(float);
     }
     qsort(items, c->count, sizeof *items, compare_ids);
     for (size_t i = 0; i < c->count; i++)
@@ -219,7 +222,8 @@ out:
     return r;
 }
 
-static enum result memory_count(void *state, const char *name, int64_t deadline_ms, uint64_t *out, struct err *err)
+static enum result memory_count(
+    void *state, const char *name, int64_t deadline_ms, uint64_t *out, struct err *err)
 {
     struct memory *m = state;
     struct collection *c = NULL;
@@ -243,14 +247,16 @@ static enum result set_text(char **to, const char *text, struct err *err)
     return ERR_OK;
 }
 
-static enum result set_vector(const struct collection *c, struct record *n, const struct store_write *w, struct err *err)
+static enum result set_vector(
+    const struct collection *c, struct record *n, const struct store_write *w, struct err *err)
 {
     char what[64];
     uint32_t dim = c->settings.dimension;
     uint16_t *halves = malloc(dim * sizeof *halves);
     float *vector = malloc(dim * sizeof *vector);
     snprintf(what, sizeof what, "the vector of fileid %" PRId64, w->fileid);
-    enum result r = halves && vector ? store_vector_to_f16(w->vector, w->dimension, dim, what, halves, err) : err_no_memory(err);
+    enum result r = halves && vector ? store_vector_to_f16(w->vector, w->dimension, dim, what, halves, err)
+                                     : err_no_memory(err);
     if (r) {
         free(vector);
     } else {
@@ -262,7 +268,8 @@ static enum result set_vector(const struct collection *c, struct record *n, cons
     return r;
 }
 
-static enum result fill(const struct collection *c, struct record *n, const struct store_write *w, struct err *err)
+static enum result fill(
+    const struct collection *c, struct record *n, const struct store_write *w, struct err *err)
 {
     enum result r = ERR_OK;
     if (w->kind == STORE_PUT)
@@ -290,8 +297,8 @@ static enum result fill(const struct collection *c, struct record *n, const stru
     return r;
 }
 
-static enum result do_write(const struct collection *c, struct record *records, size_t *count, struct store_write *w,
-    struct err *err)
+static enum result do_write(
+    const struct collection *c, struct record *records, size_t *count, struct store_write *w, struct err *err)
 {
     size_t i = find_record(records, *count, w->fileid);
     bool there = i < *count && records[i].fileid == w->fileid;
@@ -319,8 +326,8 @@ static enum result do_write(const struct collection *c, struct record *records, 
     return fill(c, &records[i], w, err);
 }
 
-static enum result memory_write(void *state, const char *name, struct store_write *writes, size_t count, int64_t deadline_ms,
-    struct err *err)
+static enum result memory_write(void *state, const char *name, struct store_write *writes, size_t count,
+    int64_t deadline_ms, struct err *err)
 {
     struct memory *m = state;
     struct collection *c = NULL;
@@ -352,15 +359,18 @@ out:
 
 /* --- reading -------------------------------------------------------------------------------------------- */
 
-static enum result append(const struct collection *c, struct store_records *out, const struct record *n, bool with_vector,
-    struct err *err)
+static enum result append(const struct collection *c, struct store_records *out, const struct record *n,
+    bool with_vector, struct err *err)
 {
-    struct store_record *items = realloc(out->items, (out->count + 1) * sizeof *items);
-    if (!items)
-        return err_no_memory(err);
-    out->items = items;
-    struct store_record *to = &items[out->count++];
-    *to = (struct store_record){.fileid = n->fileid, .itemid = n->itemid, .has_thumbnail = n->thumbnail != NULL};
+    if ((out->count & (out->count - 1)) == 0) { /* full at each power of two */
+        struct store_record *items = realloc(out->items, (2 * out->count + 1) * sizeof *items);
+        if (!items)
+            return err_no_memory(err);
+        out->items = items;
+    }
+    struct store_record *to = &out->items[out->count++];
+    *to = (struct store_record){
+        .fileid = n->fileid, .itemid = n->itemid, .has_thumbnail = n->thumbnail != NULL};
     to->tags = strdup(n->tags);
     to->brief = strdup(n->brief);
     to->vector = with_vector ? copy(n->vector, c->settings.dimension * sizeof(float)) : NULL;
@@ -421,18 +431,21 @@ static enum result pick(const struct collection *c, struct hit *hits, const stru
     struct store_records *out, struct err *err)
 {
     enum result r = ERR_OK;
-    size_t n = query->group ? best_of_each(hits, c->count) : c->count, end = (size_t)query->offset + query->limit;
+    size_t n = query->group ? best_of_each(hits, c->count) : c->count,
+           end = (size_t)query->offset + query->limit;
     qsort(hits, n, sizeof *hits, compare_hits);
     for (size_t i = query->offset; !r && i < n && i < end; i++) {
         r = append(c, out, hits[i].record, query->with_vectors, err);
         if (!r)
-            out->items[out->count - 1].distance = c->settings.metric == STORE_L2 ? hits[i].key : 0 - hits[i].key; /* never −0 */
+            /* 0 − x, because −x makes −0 of 0 */
+            out->items[out->count - 1].distance =
+                c->settings.metric == STORE_L2 ? hits[i].key : 0 - hits[i].key;
     }
     return r;
 }
 
-static enum result memory_search(void *state, const char *name, const struct store_query *query, int64_t deadline_ms,
-    struct store_records *out, struct err *err)
+static enum result memory_search(void *state, const char *name, const struct store_query *query,
+    int64_t deadline_ms, struct store_records *out, struct err *err)
 {
     struct memory *m = state;
     struct collection *c = NULL;
@@ -444,7 +457,8 @@ static enum result memory_search(void *state, const char *name, const struct sto
     uint16_t *halves = malloc(dim * sizeof *halves);
     float *q = malloc(dim * sizeof *q);
     struct hit *hits = malloc((c->count + 1) * sizeof *hits);
-    r = halves && q && hits ? store_vector_to_f16(query->vector, query->dimension, dim, "the vector to search for", halves, err)
+    r = halves && q && hits ? store_vector_to_f16(query->vector, query->dimension, dim,
+                                  "the vector to search for", halves, err)
                             : err_no_memory(err);
     if (r)
         goto out;
@@ -494,8 +508,8 @@ static enum result memory_get(void *state, const char *name, bool by_item, int64
     return r;
 }
 
-static enum result memory_browse(void *state, const char *name, bool from_start, int64_t after, uint32_t limit,
-    int64_t deadline_ms, struct store_records *out, struct err *err)
+static enum result memory_browse(void *state, const char *name, bool from_start, int64_t after,
+    uint32_t limit, int64_t deadline_ms, struct store_records *out, struct err *err)
 {
     struct memory *m = state;
     struct collection *c = NULL;
@@ -520,8 +534,8 @@ static enum result memory_browse(void *state, const char *name, bool from_start,
     return r;
 }
 
-static enum result memory_thumbnail(void *state, const char *name, int64_t fileid, int64_t deadline_ms, struct buf *out,
-    struct err *err)
+static enum result memory_thumbnail(
+    void *state, const char *name, int64_t fileid, int64_t deadline_ms, struct buf *out, struct err *err)
 {
     struct memory *m = state;
     struct collection *c = NULL;
@@ -530,7 +544,8 @@ static enum result memory_thumbnail(void *state, const char *name, int64_t filei
         return r;
     size_t i = find_record(c->records, c->count, fileid);
     if (i == c->count || c->records[i].fileid != fileid || !c->records[i].thumbnail)
-        r = err_set(err, ERR_NOT_FOUND, "there is no thumbnail of fileid %" PRId64 " in collection \"%s\"", fileid, name);
+        r = err_set(err, ERR_NOT_FOUND, "there is no thumbnail of fileid %" PRId64 " in collection \"%s\"",
+            fileid, name);
     else if ((r = buf_append(out, c->records[i].thumbnail, c->records[i].thumbnail_len)))
         r = err_set(err, r, "no room for a thumbnail of %zu bytes", c->records[i].thumbnail_len);
     pthread_mutex_unlock(&m->mutex);

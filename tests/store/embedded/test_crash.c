@@ -84,9 +84,17 @@ static void *write_batches(void *user)
             vector_of(m.fileid[i], version, v[i]);
             snprintf(text[i], sizeof text[i], "{\"v\":%d}", version);
             snprintf(picture[i], sizeof picture[i], "picture %d", version);
-            w[i] = (struct store_write){.kind = !version ? STORE_DELETE : update ? STORE_UPDATE : STORE_PUT, .fileid = m.fileid[i],
-                .has_itemid = true, .itemid = version % 7, .tags = "[]", .brief = text[i], .vector = v[i],
-                .thumbnail = (const uint8_t *)picture[i], .thumbnail_len = m.picture[i] ? strlen(picture[i]) : 0};
+            w[i] = (struct store_write){.kind = !version ? STORE_DELETE
+                                                : update ? STORE_UPDATE
+                                                         : STORE_PUT,
+                .fileid = m.fileid[i],
+                .has_itemid = true,
+                .itemid = version % 7,
+                .tags = "[]",
+                .brief = text[i],
+                .vector = v[i],
+                .thumbnail = (const uint8_t *)picture[i],
+                .thumbnail_len = m.picture[i] ? strlen(picture[i]) : 0};
         }
         tell(&m);
         enum result r = store_write(store, "c", w, (size_t)m.count, 0, NULL);
@@ -107,7 +115,8 @@ static void *make_and_drop(void *user)
         struct message m = {.writer = WRITERS, .count = 1, .version = {!there}};
         struct store_settings settings = {.model = "m", .dimension = DIM, .thumbnails = true};
         tell(&m);
-        enum result r = there ? store_drop(store, "t", 0, NULL) : store_create(store, "t", &settings, 0, NULL);
+        enum result r =
+            there ? store_drop(store, "t", 0, NULL) : store_create(store, "t", &settings, 0, NULL);
         m.done = 1;
         tell(&m);
         if (r)
@@ -308,7 +317,8 @@ static void test_kill(void **state)
         one_life(&seed);
         compare();
     }
-    print_message("# %d lives, %llu batches acknowledged, none lost\n", rounds, (unsigned long long)acknowledged);
+    print_message(
+        "# %d lives, %llu batches acknowledged, none lost\n", rounds, (unsigned long long)acknowledged);
     assert_true(acknowledged > (uint64_t)rounds); /* it did write */
     test_folder_remove(folder);
 }

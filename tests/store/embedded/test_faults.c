@@ -22,10 +22,10 @@
 
 /* --- the faulty system ---------------------------------------------------------------------------------- */
 
-static int calls;         /* so far in this run */
-static int fail_at;       /* 0: never */
+static int calls;   /* so far in this run */
+static int fail_at; /* 0: never */
 static int fail_errno;
-static bool fail_short;   /* a pwrite writes half first */
+static bool fail_short;    /* a pwrite writes half first */
 static const char *failed; /* which call it was */
 static int syncs, full_syncs;
 
@@ -167,8 +167,13 @@ static enum result write_some(const int *fileids, int count, int n, struct err *
     for (int i = 0; i < count; i++) {
         vector_of(fileids[i], n, v[i]);
         snprintf(brief[i], sizeof brief[i], "{\"v\":%d}", n);
-        w[i] = (struct store_write){.kind = n ? STORE_PUT : STORE_DELETE, .fileid = fileids[i], .tags = "[]", .brief = brief[i],
-            .vector = v[i], .thumbnail = (const uint8_t *)brief[i], .thumbnail_len = strlen(brief[i])};
+        w[i] = (struct store_write){.kind = n ? STORE_PUT : STORE_DELETE,
+            .fileid = fileids[i],
+            .tags = "[]",
+            .brief = brief[i],
+            .vector = v[i],
+            .thumbnail = (const uint8_t *)brief[i],
+            .thumbnail_len = strlen(brief[i])};
     }
     enum result r = store_write(store, "c", w, (size_t)count, 0, err);
     if (!r)
@@ -178,16 +183,16 @@ static enum result write_some(const int *fileids, int count, int n, struct err *
 }
 
 /* Reading opens files too: it may be what fails, once. */
-#define OK_TWICE(call)                                      \
-    do {                                                    \
-        struct err *err = NULL;                             \
-        enum result first_ = (call);                        \
-        if (first_) {                                       \
-            struct err again_ = {0};                        \
-            assert_non_null(failed);                        \
-            err = &again_;                                  \
-            test_ok((call), err, __FILE__, __LINE__);       \
-        }                                                   \
+#define OK_TWICE(call)                                                                                       \
+    do {                                                                                                     \
+        struct err *err = NULL;                                                                              \
+        enum result first_ = (call);                                                                         \
+        if (first_) {                                                                                        \
+            struct err again_ = {0};                                                                         \
+            assert_non_null(failed);                                                                         \
+            err = &again_;                                                                                   \
+            test_ok((call), err, __FILE__, __LINE__);                                                        \
+        }                                                                                                    \
     } while (0)
 
 static void verify_file(int fileid)
@@ -310,7 +315,8 @@ static bool run(int n)
                 verify();
             r = do_step(&why);
             if (r) {
-                print_error("step %d: after a failing %s (call %d), tried again: %s\n", step, failed ? failed : "(none)", n, why.message);
+                print_error("step %d: after a failing %s (call %d), tried again: %s\n", step,
+                    failed ? failed : "(none)", n, why.message);
                 fail();
             }
         }
@@ -324,7 +330,8 @@ static bool run(int n)
     bool happened = failed != NULL;
     store_close(store);
     fail_at = 0;
-    OK(store_embedded_open_with(&options, &store_sys_real, &store, err)); /* as if the process had ended there */
+    /* As if the process had ended there. */
+    OK(store_embedded_open_with(&options, &store_sys_real, &store, err));
     verify();
     OK(store_check(store, NULL, NULL, err));
     assert_int_equal(hidden_folders(), 0);

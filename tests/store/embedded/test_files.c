@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/limits.h"
+#include "store/embedded/records.h"
 #include "store/embedded/vectors.h"
 
 #include <dirent.h>
@@ -65,8 +66,13 @@ static void fill(const char *collection, int n)
     assert_true(w && v);
     for (int i = 0; i < n; i++) {
         vector_of(i, v + i * DIM);
-        w[i] = (struct store_write){.kind = STORE_PUT, .fileid = i, .tags = "[]", .brief = "{}", .vector = v + i * DIM,
-            .thumbnail = (const uint8_t *)"a picture", .thumbnail_len = 9};
+        w[i] = (struct store_write){.kind = STORE_PUT,
+            .fileid = i,
+            .tags = "[]",
+            .brief = "{}",
+            .vector = v + i * DIM,
+            .thumbnail = (const uint8_t *)"a picture",
+            .thumbnail_len = 9};
     }
     OK(store_write(store, collection, w, (size_t)n, 0, err));
     free(w);
@@ -199,7 +205,8 @@ static void test_leftovers(void **state)
     mkdir(test_path(folder, "collections/.trash-3"), 0755);
     mkdir(test_path(folder, "collections/.trash-3/derived"), 0755);
     mkdir(test_path(folder, "collections/not a name"), 0755);
-    const char *files[] = {"collections/.new-7/meta.db", "collections/.trash-3/vectors.f16", "collections/.trash-3/derived/graph"};
+    const char *files[] = {"collections/.new-7/meta.db", "collections/.trash-3/vectors.f16",
+        "collections/.trash-3/derived/graph"};
     for (size_t i = 0; i < 3; i++)
         close(open(test_path(folder, files[i]), O_CREAT | O_WRONLY, 0644));
     open_store();
@@ -465,7 +472,8 @@ static void test_absurd_slot(void **state)
     open_store();
     REFUSED(ERR_CORRUPT, "fileid 1 ", store_count(store, "c", 0, &n, err));
     store_close(store);
-    sql(file_of("c", "meta.db"), "UPDATE records SET slot = 200000000 WHERE fileid = 1"); /* possible, but not there */
+    /* A slot that could be, but is not there. */
+    sql(file_of("c", "meta.db"), "UPDATE records SET slot = 200000000 WHERE fileid = 1");
     open_store();
     assert_int_equal(search_all("c", 1), 2);
     assert_int_equal(damaged("c"), 1);
@@ -481,7 +489,8 @@ static void test_damaged_thumbnail(void **state)
     test_create(store, "c", DIM, STORE_L2);
     fill("c", 3);
     store_close(store);
-    sql(file_of("c", "pictures.db"), "UPDATE pictures SET bytes = x'414243' WHERE fileid = 1; DELETE FROM pictures WHERE fileid = 2;"
+    sql(file_of("c", "pictures.db"),
+        "UPDATE pictures SET bytes = x'414243' WHERE fileid = 1; DELETE FROM pictures WHERE fileid = 2;"
         "INSERT INTO pictures VALUES(1, 77, 0, x'00')");
     open_store();
     REFUSED(ERR_CORRUPT, "thumbnail", store_thumbnail(store, "c", 1, 0, &b, err));
@@ -499,7 +508,8 @@ static void test_check_texts(void **state)
     test_create(store, "c", DIM, STORE_L2);
     fill("c", 3);
     store_close(store);
-    sql(file_of("c", "meta.db"), "UPDATE records SET tags = '' WHERE fileid = 1; UPDATE records SET brief = '' WHERE fileid = 2");
+    sql(file_of("c", "meta.db"),
+        "UPDATE records SET tags = '' WHERE fileid = 1; UPDATE records SET brief = '' WHERE fileid = 2");
     open_store();
     REFUSED(ERR_CORRUPT, "damaged", check(err));
     assert_int_equal(check_damages, 2);
@@ -578,6 +588,24 @@ static void test_many_collections(void **state)
     }
 }
 
+/* A fifth reader waits for one of the four, and not for ever. */
+static void test_reader_limit(void **state)
+{
+    struct embedded_readers pool;
+    struct embedded_reader *readers[LIMIT_STORE_READERS], *more = NULL;
+    test_create(store, "c", DIM, STORE_L2);
+    embedded_readers_init(&pool, file_of("c", "meta.db"));
+    for (size_t i = 0; i < LIMIT_STORE_READERS; i++)
+        OK(embedded_readers_take(&pool, 0, &readers[i], err));
+    REFUSED(ERR_TIMEOUT, "busy", embedded_readers_take(&pool, clock_now_ms() + 30, &more, err));
+    embedded_readers_give(&pool, readers[2]);
+    OK(embedded_readers_take(&pool, clock_now_ms() + 30, &more, err));
+    assert_ptr_equal(more, readers[2]);
+    for (size_t i = 0; i < LIMIT_STORE_READERS; i++)
+        embedded_readers_give(&pool, readers[i]);
+    embedded_readers_free(&pool);
+}
+
 static void test_collection_limit(void **state)
 {
     /* Folders are enough: a collection that is not used is not opened. */
@@ -599,10 +627,26 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-        T(test_lock), T(test_data_folder), T(test_leftovers), T(test_newer_format), T(test_missing_files), T(test_swapped_files),
-        T(test_damaged_header), T(test_damaged_slot), T(test_damage_repaired_by_adding_again), T(test_slot_of_another_record),
-        T(test_truncated_vectors), T(test_garbage_meta), T(test_flipped_meta), T(test_absurd_slot), T(test_damaged_thumbnail),
-        T(test_check_texts), T(test_old_thumbnails_go), T(test_slots_are_reused), T(test_many_collections),
+        T(test_lock),
+        T(test_data_folder),
+        T(test_leftovers),
+        T(test_newer_format),
+        T(test_missing_files),
+        T(test_swapped_files),
+        T(test_damaged_header),
+        T(test_damaged_slot),
+        T(test_damage_repaired_by_adding_again),
+        T(test_slot_of_another_record),
+        T(test_truncated_vectors),
+        T(test_garbage_meta),
+        T(test_flipped_meta),
+        T(test_absurd_slot),
+        T(test_damaged_thumbnail),
+        T(test_check_texts),
+        T(test_old_thumbnails_go),
+        T(test_slots_are_reused),
+        T(test_many_collections),
+        T(test_reader_limit),
         T(test_collection_limit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -23,8 +23,10 @@ static void check_topk(uint64_t *seed, size_t offers, size_t max, bool grouped, 
     size_t kept = 0;
     OK(embedded_topk_init(&t, max, grouped, err));
     for (size_t i = 0; i < offers; i++) {
-        all[i] = (struct embedded_candidate){.key = (float)(test_random(seed) % 50), .slot = (uint32_t)i,
-            .fileid = (int64_t)(test_random(seed) % 4 ? i : 100000 - i), .group = (int64_t)(test_random(seed) % groups) * 0x100000001};
+        all[i] = (struct embedded_candidate){.key = (float)(test_random(seed) % 50),
+            .slot = (uint32_t)i,
+            .fileid = (int64_t)(test_random(seed) % 4 ? i : 100000 - i),
+            .group = (int64_t)(test_random(seed) % groups) * 0x100000001};
         if (embedded_topk_wants(&t, all[i].key))
             embedded_topk_offer(&t, &all[i]);
     }

@@ -138,7 +138,8 @@ static void *put_batch(void *user)
     float v[DIM];
     vector_of(job->base, v);
     for (int i = 0; w && i < job->count; i++)
-        w[i] = (struct store_write){.kind = STORE_PUT, .fileid = job->base + i, .tags = "[]", .brief = "{}", .vector = v};
+        w[i] = (struct store_write){
+            .kind = STORE_PUT, .fileid = job->base + i, .tags = "[]", .brief = "{}", .vector = v};
     if (!w || store_write(store, "c", w, (size_t)job->count, 0, NULL))
         atomic_fetch_add(&job->problems, 1);
     free(w);
@@ -217,8 +218,13 @@ static void *replace_all(void *user)
         for (int i = 0; i < 2; i++) {
             int64_t fileid = (int64_t)(test_random(&job->seed) % (ROWS / 2)) * 2 + i;
             vector_of((int64_t)test_random(&job->seed), v[i]);
-            w[i] = (struct store_write){.kind = test_random(&job->seed) % 3 ? STORE_PUT : STORE_UPDATE, .fileid = fileid,
-                .has_itemid = true, .itemid = fileid / 3, .tags = "[]", .brief = "{}", .vector = v[i]};
+            w[i] = (struct store_write){.kind = test_random(&job->seed) % 3 ? STORE_PUT : STORE_UPDATE,
+                .fileid = fileid,
+                .has_itemid = true,
+                .itemid = fileid / 3,
+                .tags = "[]",
+                .brief = "{}",
+                .vector = v[i]};
             if (w[i].kind == STORE_UPDATE && test_random(&job->seed) % 2)
                 w[i].vector = NULL;
         }
@@ -264,13 +270,15 @@ static void *read_all(void *user)
     while (!atomic_load(&stop)) {
         struct store_records r = {0};
         struct store_stats stats;
-        if (store_get_item(store, "c", (int64_t)(test_random(&job->seed) % (ROWS / 3)), 0, &r, NULL) || r.count != 3)
+        if (store_get_item(store, "c", (int64_t)(test_random(&job->seed) % (ROWS / 3)), 0, &r, NULL) ||
+            r.count != 3)
             atomic_fetch_add(&job->problems, 1);
         store_records_free(&r);
         if (store_browse(store, "c", true, 0, 100, 0, &r, NULL) || r.count != ROWS)
             atomic_fetch_add(&job->problems, 1);
         store_records_free(&r);
-        if (store_stats(store, "c", 0, &stats, NULL) || stats.records != ROWS || stats.items != ROWS / 3 || stats.damaged)
+        if (store_stats(store, "c", 0, &stats, NULL) || stats.records != ROWS || stats.items != ROWS / 3 ||
+            stats.damaged)
             atomic_fetch_add(&job->problems, 1);
         if (test_random(&job->seed) % 8 == 0 && store_check(store, NULL, NULL, NULL))
             atomic_fetch_add(&job->problems, 1);
@@ -286,7 +294,12 @@ static void test_readers_and_writers(void **state)
     sys.fdatasync = fdatasync;
     for (int i = 0; i < ROWS; i++) {
         vector_of(i, v[i]);
-        w[i] = (struct store_write){.kind = STORE_PUT, .fileid = i, .has_itemid = true, .itemid = i / 3, .tags = "[]", .brief = "{}",
+        w[i] = (struct store_write){.kind = STORE_PUT,
+            .fileid = i,
+            .has_itemid = true,
+            .itemid = i / 3,
+            .tags = "[]",
+            .brief = "{}",
             .vector = v[i]};
     }
     OK(store_write(store, "c", w, ROWS, 0, err));
@@ -318,8 +331,8 @@ static void *use_collections(void *user)
         struct store_settings settings = {.model = "m", .dimension = DIM};
         if (test_put(store, name, job->base * 1000 + i, NULL, v, NULL))
             atomic_fetch_add(&job->problems, 1);
-        if (i % 8 == 0 && (store_create(store, mine, &settings, 0, NULL) || test_put(store, mine, 1, NULL, v, NULL) ||
-                              store_drop(store, mine, 0, NULL)))
+        if (i % 8 == 0 && (store_create(store, mine, &settings, 0, NULL) ||
+                              test_put(store, mine, 1, NULL, v, NULL) || store_drop(store, mine, 0, NULL)))
             atomic_fetch_add(&job->problems, 1);
     }
     return NULL;
@@ -354,7 +367,10 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-        T(test_commits_are_shared), T(test_commit_limit), T(test_sync_blocks_no_reader), T(test_readers_and_writers),
+        T(test_commits_are_shared),
+        T(test_commit_limit),
+        T(test_sync_blocks_no_reader),
+        T(test_readers_and_writers),
         T(test_many_collections),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
