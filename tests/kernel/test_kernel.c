@@ -131,8 +131,9 @@ static void test_rounding(void **state)
             f[n++] = -v[i];
         }
     }
-    const float special[] = {0, -0.0f, INFINITY, -INFINITY, NAN, -NAN, 0x1p-149f, -0x1p-149f, 0x1p-126f, 3.4e38f, -3.4e38f,
-        65504, 65519.996f, 65520, -65520, 0x1p-24f, 0x1p-25f, 0x1.000002p-25f, 0x1p-14f, 0x1.ffffp-15f};
+    const float special[] = {0, -0.0f, INFINITY, -INFINITY, NAN, -NAN, 0x1p-149f, -0x1p-149f, 0x1p-126f,
+        3.4e38f, -3.4e38f, 65504, 65519.996f, 65520, -65520, 0x1p-24f, 0x1p-25f, 0x1.000002p-25f, 0x1p-14f,
+        0x1.ffffp-15f};
     for (size_t t = 0; kernel_table(t); t++) {
         check_to_half(kernel_table(t), f, n);
         check_to_half(kernel_table(t), special, sizeof special / sizeof *special);
