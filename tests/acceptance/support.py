@@ -329,7 +329,11 @@ class PictureSite:
             def log_message(self, *_):
                 pass
 
-        self.httpd = http.server.ThreadingHTTPServer((HOST, 0), Handler)
+        class Quiet(http.server.ThreadingHTTPServer):
+            def handle_error(self, *_):  # a client that had enough and went: many tests want just that
+                pass
+
+        self.httpd = Quiet((HOST, 0), Handler)
         self.httpd.daemon_threads = True
         self.url = f"http://{HOST}:{self.httpd.server_address[1]}"
         threading.Thread(target=self.httpd.serve_forever, daemon=True).start()
