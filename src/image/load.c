@@ -177,6 +177,24 @@ void image_apply_profile(VipsImage **image)
 }
 
 /*
+ * CMYK without a profile: light = (1 - ink) x (1 - black), as browsers and Pillow show it. libvips would take a
+ * printer's profile instead, whose colours are duller than what everybody else sees in such a file.
+ */
+static int plain_cmyk_to_rgb(VipsImage **image)
+{
+    VipsImage *light = NULL, *colours = NULL, *black = NULL, *product = NULL, *bytes = NULL, *next = NULL;
+    int failed = vips_invert(*image, &light, NULL) || vips_extract_band(light, &colours, 0, "n", 3, NULL) ||
+                 vips_extract_band(light, &black, 3, NULL) || vips_multiply(colours, black, &product, NULL) ||
+                 vips_linear1(product, &bytes, 1.0 / 255, 0.5, "uchar", TRUE, NULL) ||
+                 vips_copy(bytes, &next, "interpretation", VIPS_INTERPRETATION_sRGB, NULL);
+    VipsImage *const made[] = {light, colours, black, product, bytes};
+    for (size_t i = 0; i < sizeof made / sizeof *made; i++)
+        if (made[i])
+            g_object_unref(made[i]);
+    return step(image, failed, &next);
+}
+
+/*
  * Grey, CMYK and 16 bits are brought to sRGB here, by their profile where they have one. Plain RGB keeps its
  * numbers, and its profile goes along with them.
  */
@@ -197,6 +215,10 @@ static int to_rgb8(struct image_source *source, VipsImage **image)
     }
     if (profile)
         image_apply_profile(image);
+    bool plain_cmyk = (*image)->Type == VIPS_INTERPRETATION_CMYK && (*image)->Bands == 4 &&
+                      (*image)->BandFmt == VIPS_FORMAT_UCHAR;
+    if (plain_cmyk && plain_cmyk_to_rgb(image))
+        return -1;
     if (!is_rgb8(*image) &&
         step(image, vips_colourspace(*image, &next, VIPS_INTERPRETATION_sRGB, NULL), &next))
         return -1;
