@@ -1,0 +1,84 @@
+/*
+ * A column: row number → 64-bit key, for some of the rows. For the files of filter/ alone.
+ *
+ * Keys are unsigned and ordered as the values are, whatever these were, so that one kind of scan serves all:
+ * ints and doubles are mapped by the functions below, codes of a dictionary stand for themselves.
+ *
+ * Rows come in chunks of 65,536. A chunk with few rows is a sorted list of (row, key); one with many is an
+ * array of differences to a base in the least number of bytes that holds them, 0 to 8, with a bit a row for
+ * presence. A column of prices takes 2 to 4 bytes a row, one of consecutive numbers 2, one where all keys are
+ * equal ⅛.
+ *
+ * Sets of rows are arrays of words, bit r of word r / 64, with room for whole chunks. All functions that fill
+ * one only ever set bits. Nothing is locked here.
+ */
+#ifndef FILTER_CCOL_H
+#define FILTER_CCOL_H
+
+#include "base/err.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#define FILTER_CHUNK_ROWS 65536u
+#define FILTER_CHUNK_WORDS (FILTER_CHUNK_ROWS / 64)
+
+struct filter_chunk;
+
+struct filter_ccol {
+    struct filter_chunk **chunks; /* NULL where there are no rows */
+    uint32_t chunk_count;
+    uint32_t count; /* rows that have a key */
+};
+
+void filter_ccol_free(struct filter_ccol *col);
+/* `dense_from`: how many rows make a chunk dense. ERR_NO_MEMORY leaves the column as it was. */
+enum result filter_ccol_set(
+    struct filter_ccol *col, uint32_t row, uint64_t key, uint32_t dense_from) ERR_MUST_USE;
+bool filter_ccol_get(const struct filter_ccol *col, uint32_t row, uint64_t *key);
+/* False where the row had none. */
+bool filter_ccol_clear(struct filter_ccol *col, uint32_t row, uint64_t *key);
+size_t filter_ccol_bytes(const struct filter_ccol *col);
+
+/* Rows that have a key. */
+void filter_ccol_present(const struct filter_ccol *col, uint64_t *words);
+/* Rows whose key is in low … high, both included. */
+void filter_ccol_range(const struct filter_ccol *col, uint64_t low, uint64_t high, uint64_t *words);
+/* Bit i of the result says whether keys[i] is meant; all 64 may be read, and meaningless ones are ignored. */
+typedef uint64_t (*filter_block_fn)(const void *user, const uint64_t keys[64]);
+void filter_ccol_scan(const struct filter_ccol *col, filter_block_fn fn, const void *user, uint64_t *words);
+/* Rows with table[key] != 0; the table must have room for every key of the column. */
+void filter_ccol_table(const struct filter_ccol *col, const uint8_t *table, uint64_t *words);
+/* The 64 rows from `block` × 64: their keys (undefined where absent), and a bit for each that is present. */
+uint64_t filter_ccol_block(const struct filter_ccol *col, uint32_t block, uint64_t keys[64]);
+
+static inline uint64_t filter_key_int(int64_t v)
+{
+    return (uint64_t)v ^ (uint64_t)1 << 63;
+}
+
+static inline int64_t filter_int_key(uint64_t key)
+{
+    return (int64_t)(key ^ (uint64_t)1 << 63);
+}
+
+/* Not for NaN. -0.0 and 0.0 have one key. */
+static inline uint64_t filter_key_double(double v)
+{
+    uint64_t bits;
+    v += 0.0; /* -0.0 becomes 0.0 */
+    memcpy(&bits, &v, sizeof bits);
+    return bits >> 63 ? ~bits : bits | (uint64_t)1 << 63;
+}
+
+static inline double filter_double_key(uint64_t key)
+{
+    uint64_t bits = key >> 63 ? key & ~((uint64_t)1 << 63) : ~key;
+    double v;
+    memcpy(&v, &bits, sizeof v);
+    return v;
+}
+
+#endif

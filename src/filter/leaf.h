@@ -1,0 +1,64 @@
+/*
+ * The test of one leaf of a tree, prepared for many values. For the files of filter/ alone.
+ *
+ * A leaf is never a `!=` here: the columns evaluate the `==` and take the opposite, which is what it means
+ * on brief, on fileid and on itemid. On a tag they take the opposite among the records that have this tag.
+ */
+#ifndef FILTER_LEAF_H
+#define FILTER_LEAF_H
+
+#include "filter/blob.h"
+#include "filter/tree.h"
+
+struct filter_pattern;
+
+struct filter_span {
+    int64_t low, high; /* both included */
+};
+
+struct filter_leaf {
+    const struct filter_node *node;
+    enum filter_op op;              /* of the node, == for != */
+    struct filter_pattern *pattern; /* LIKE */
+    /* IN: what its numbers mean among ints and among doubles, its strings, each sorted */
+    struct filter_span *spans;
+    double *doubles;
+    struct filter_bytes *strings;
+    size_t span_count, double_count, string_count;
+    struct filter_keys {
+        uint64_t *table; /* of the keys (ccol.h), 0 for an empty place; NULL: there is no table */
+        uint64_t mask;
+        bool zero;           /* the key 0, which the table cannot hold */
+    } int_keys, double_keys; /* int_keys only where each span is one int */
+};
+
+enum result filter_leaf_init(struct filter_leaf *leaf, const struct filter_node *node) ERR_MUST_USE;
+void filter_leaf_free(struct filter_leaf *leaf);
+
+/* Each is false for a leaf that has nothing to do with the type. */
+bool filter_leaf_int(const struct filter_leaf *leaf, int64_t v);
+bool filter_leaf_double(const struct filter_leaf *leaf, double v);
+bool filter_leaf_string(const struct filter_leaf *leaf, struct filter_bytes v);
+bool filter_leaf_bool(const struct filter_leaf *leaf, bool v);
+/* Any value of JSON. */
+bool filter_leaf_value(const struct filter_leaf *leaf, const struct filter_blob *v);
+
+/* COMPARE and RANGE: the ints that are meant, or the keys (ccol.h) of the doubles; false where there are
+ * none. */
+bool filter_leaf_int_span(const struct filter_leaf *leaf, struct filter_span *out);
+bool filter_leaf_double_keys(const struct filter_leaf *leaf, uint64_t *low, uint64_t *high);
+/* ARITH and IN: 64 keys of a column of ints or of doubles at once, as filter_ccol_scan() wants it. */
+uint64_t filter_leaf_int_block(const void *leaf, const uint64_t keys[64]);
+uint64_t filter_leaf_double_block(const void *leaf, const uint64_t keys[64]);
+
+/* like.c */
+enum result filter_pattern_new(struct filter_bytes text, struct filter_pattern **out) ERR_MUST_USE;
+void filter_pattern_free(struct filter_pattern *pattern);
+bool filter_pattern_match(const struct filter_pattern *pattern, struct filter_bytes text);
+/* The whole string that the pattern means, where it means only one. */
+bool filter_pattern_exact(const struct filter_pattern *pattern, struct filter_bytes *out);
+/* text%, %text or %text%, with a text that is not empty and has no "_". */
+bool filter_pattern_simple(
+    const struct filter_pattern *pattern, struct filter_bytes *text, bool *open_start, bool *open_end);
+
+#endif

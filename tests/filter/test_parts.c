@@ -1,0 +1,365 @@
+/* What the columns are made of, each against the simplest thing that does the same. */
+#include "filter/blob.h"
+#include "filter/ccol.h"
+#include "filter/dict.h"
+#include "filter/leaf.h"
+#include "filter/store.h"
+#include "random_filter.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include <cmocka.h>
+
+/* --- columns
+ * ---------------------------------------------------------------------------------------------------------
+ */
+
+enum { ROWS = 3 * 65536, WORDS = ROWS / 64 };
+
+struct model {
+    uint64_t key[ROWS];
+    bool there[ROWS];
+};
+
+static bool words_have(const uint64_t *words, uint32_t row)
+{
+    return words[row / 64] >> (row % 64) & 1;
+}
+
+static uint64_t odd_block(const void *user, const uint64_t keys[64])
+{
+    (void)user;
+    uint64_t mask = 0;
+    for (int i = 0; i < 64; i++)
+        mask |= (keys[i] & 1) << i;
+    return mask;
+}
+
+static void check_range(const struct filter_ccol *col, const struct model *m, uint64_t low, uint64_t high)
+{
+    static uint64_t words[WORDS];
+    memset(words, 0, sizeof words);
+    filter_ccol_range(col, low, high, words);
+    for (uint32_t i = 0; i < ROWS; i++)
+        assert_int_equal(words_have(words, i), m->there[i] && low <= m->key[i] && m->key[i] <= high);
+}
+
+static void check_column(
+    const struct filter_ccol *col, const struct model *m, struct chance *c, uint64_t base, uint64_t spread)
+{
+    static uint64_t words[WORDS], odd[WORDS];
+    uint64_t key, keys[64];
+    uint32_t count = 0;
+    memset(words, 0, sizeof words);
+    memset(odd, 0, sizeof odd);
+    filter_ccol_present(col, words);
+    filter_ccol_scan(col, odd_block, NULL, odd);
+    for (uint32_t i = 0; i < ROWS; i++) {
+        count += m->there[i];
+        assert_int_equal(words_have(words, i), m->there[i]);
+        assert_int_equal(words_have(odd, i), m->there[i] && (m->key[i] & 1));
+        assert_int_equal(filter_ccol_get(col, i, &key), m->there[i]);
+        if (m->there[i])
+            assert_true(key == m->key[i]);
+    }
+    assert_int_equal(col->count, count);
+    for (int k = 0; k < 6; k++) {
+        uint64_t a = base + (spread ? chance_next(c) % spread : 0),
+                 b = base + (spread ? chance_next(c) % spread : 0);
+        check_range(col, m, a < b ? a : b, a < b ? b : a);
+        check_range(col, m, a, a);
+    }
+    check_range(col, m, 0, UINT64_MAX);
+    check_range(col, m, 0, base);
+    check_range(col, m, base + spread / 2, UINT64_MAX);
+    check_range(col, m, 5, 4);
+    for (uint32_t block = 0; block < WORDS + 10; block += 37) {
+        uint64_t mask = filter_ccol_block(col, block, keys);
+        for (uint32_t i = 0; i < 64; i++) {
+            bool there = block < WORDS && m->there[block * 64 + i];
+            assert_int_equal(mask >> i & 1, there);
+            if (there)
+                assert_true(keys[i] == m->key[block * 64 + i]);
+        }
+    }
+}
+
+static void exercise_column(uint64_t base, uint64_t spread, uint32_t dense_from, uint32_t writes)
+{
+    static struct model m;
+    struct filter_ccol col = {0};
+    struct chance c = {base ^ spread ^ dense_from};
+    memset(&m, 0, sizeof m);
+    for (uint32_t k = 0; k < writes; k++) {
+        uint32_t row = k % 5 ? k % ROWS : chance_below(&c, ROWS);
+        uint64_t key = base + (spread ? chance_next(&c) % spread : 0);
+        if (chance_below(&c, 8)) {
+            assert_int_equal(filter_ccol_set(&col, row, key, dense_from), ERR_OK);
+            m.there[row] = true;
+            m.key[row] = key;
+        } else {
+            assert_int_equal(filter_ccol_clear(&col, row, &key), m.there[row]);
+            if (m.there[row])
+                assert_true(key == m.key[row]);
+            m.there[row] = false;
+        }
+    }
+    check_column(&col, &m, &c, base, spread);
+    uint64_t key;
+    for (uint32_t i = 0; i < ROWS; i++)
+        assert_int_equal(filter_ccol_clear(&col, i, &key), m.there[i]);
+    assert_int_equal(col.count, 0);
+    assert_true(filter_ccol_bytes(&col) <= 3 * sizeof(void *));
+    filter_ccol_free(&col);
+}
+
+static void column_agrees_with_an_array(void **state)
+{
+    static const struct {
+        uint64_t base, spread;
+    } keys[] = {{1000, 0}, {1000, 200}, {(uint64_t)1 << 63, 60000}, {((uint64_t)1 << 63) - 5, 70000},
+        {12345, (uint64_t)1 << 33}, {0, UINT64_MAX}, {UINT64_MAX - 300, 300}, {0, 3}};
+    (void)state;
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
+        exercise_column(keys[i].base, keys[i].spread, 16384, 30000);  /* sparse */
+        exercise_column(keys[i].base, keys[i].spread, 2000, 60000);   /* becomes dense */
+        exercise_column(keys[i].base, keys[i].spread, 16384, 200000); /* full */
+    }
+}
+
+static void column_grows_in_any_direction(void **state)
+{
+    (void)state;
+    for (int direction = 0; direction < 3; direction++) {
+        struct filter_ccol col = {0};
+        uint64_t key, at = (uint64_t)1 << 40;
+        for (uint32_t i = 0; i < 65536; i++) {
+            int64_t step = direction == 0   ? i
+                           : direction == 1 ? -(int64_t)i
+                           : i % 2          ? (int64_t)i
+                                            : -(int64_t)i;
+            assert_int_equal(filter_ccol_set(&col, i, at + (uint64_t)step, 100), ERR_OK);
+        }
+        for (uint32_t i = 0; i < 65536; i++) {
+            int64_t step = direction == 0   ? i
+                           : direction == 1 ? -(int64_t)i
+                           : i % 2          ? (int64_t)i
+                                            : -(int64_t)i;
+            assert_true(filter_ccol_get(&col, i, &key) && key == at + (uint64_t)step);
+        }
+        assert_true(
+            filter_ccol_bytes(&col) < (direction < 2 ? 150000 : 280000)); /* 2 bytes a key, or 4, not 8 */
+        filter_ccol_free(&col);
+    }
+}
+
+static void keys_are_ordered_as_values_are(void **state)
+{
+    static const double doubles[] = {
+        -INFINITY, -1e300, -2.5, -1, -5e-324, 0, 5e-324, 1, 2.5, 9007199254740993.0, 1e300, INFINITY};
+    static const int64_t ints[] = {INT64_MIN, INT64_MIN + 1, -1, 0, 1, INT64_MAX - 1, INT64_MAX};
+    (void)state;
+    for (size_t i = 0; i + 1 < sizeof doubles / sizeof doubles[0]; i++)
+        assert_true(filter_key_double(doubles[i]) < filter_key_double(doubles[i + 1]));
+    for (size_t i = 0; i < sizeof doubles / sizeof doubles[0]; i++)
+        assert_true(filter_double_key(filter_key_double(doubles[i])) == doubles[i]);
+    for (size_t i = 0; i + 1 < sizeof ints / sizeof ints[0]; i++)
+        assert_true(filter_key_int(ints[i]) < filter_key_int(ints[i + 1]));
+    for (size_t i = 0; i < sizeof ints / sizeof ints[0]; i++)
+        assert_true(filter_int_key(filter_key_int(ints[i])) == ints[i]);
+    assert_true(filter_key_double(-0.0) == filter_key_double(0.0));
+}
+
+/* --- dictionaries
+ * ------------------------------------------------------------------------------------------------------ */
+
+static size_t name_of(uint32_t n, char out[40])
+{
+    int len = snprintf(out, 40, "%u%s", n, n % 3 ? "" : "-some longer text");
+    return n == 0 ? 0 : (size_t)len; /* the empty string is one, too */
+}
+
+static void dictionary_holds_and_releases(void **state)
+{
+    enum { NAMES = 3000 };
+    static uint32_t holders[NAMES], codes[NAMES];
+    struct filter_dict d;
+    struct chance c = {7};
+    char name[40];
+    (void)state;
+    memset(holders, 0, sizeof holders);
+    filter_dict_init(&d, 99);
+    assert_int_equal(filter_dict_find(&d, "x", 1), FILTER_NO_CODE);
+    for (int k = 0; k < 200000; k++) {
+        uint32_t n = chance_below(&c, NAMES), code;
+        size_t len = name_of(n, name);
+        if (chance_below(&c, 100) < (k / 20000 % 2 ? 40u : 60u)) { /* it grows, and shrinks */
+            assert_int_equal(filter_dict_hold(&d, name, len, &code), ERR_OK);
+            if (holders[n])
+                assert_int_equal(code, codes[n]);
+            codes[n] = code;
+            holders[n]++;
+        } else if (holders[n]) {
+            filter_dict_release(&d, codes[n]);
+            holders[n]--;
+        }
+    }
+    uint32_t live = 0;
+    for (uint32_t n = 0; n < NAMES; n++) {
+        size_t len = name_of(n, name);
+        uint32_t code = filter_dict_find(&d, name, len);
+        live += holders[n] > 0;
+        assert_int_equal(code, holders[n] ? codes[n] : FILTER_NO_CODE);
+        if (!holders[n])
+            continue;
+        struct filter_bytes s = filter_dict_get(&d, code);
+        assert_int_equal(s.len, len);
+        assert_memory_equal(s.data, name, len);
+        assert_true(filter_dict_live(&d, code));
+    }
+    assert_int_equal(d.live, live);
+    assert_true(d.count <= NAMES);               /* codes are used again */
+    assert_true(filter_dict_bytes(&d) < 400000); /* and so is memory */
+    filter_dict_free(&d);
+}
+
+/* --- postings
+ * ----------------------------------------------------------------------------------------------------------
+ */
+
+static void posting_agrees_with_words(void **state)
+{
+    enum { SPAN = 4096 };
+    (void)state;
+    for (uint32_t range = 1; range <= SPAN; range *= 4) {
+        struct filter_posting p = {0};
+        struct chance c = {range};
+        uint64_t expected[SPAN / 64] = {0}, words[SPAN / 64];
+        for (int k = 0; k < 3000; k++) {
+            uint32_t row = chance_below(&c, range);
+            if (chance_below(&c, 5) < (k > 2000 ? 1u : 3u)) {
+                assert_int_equal(filter_posting_add(&p, row), ERR_OK);
+                expected[row / 64] |= (uint64_t)1 << (row % 64);
+            } else {
+                filter_posting_remove(&p, row);
+                expected[row / 64] &= ~((uint64_t)1 << (row % 64));
+            }
+            if (k % 50)
+                continue;
+            memset(words, 0, sizeof words);
+            filter_posting_words(&p, words);
+            assert_memory_equal(words, expected, sizeof words);
+        }
+        filter_posting_free(&p);
+    }
+}
+
+/* --- patterns
+ * -----------------------------------------------------------------------------------------------------------
+ */
+
+static const struct {
+    const char *pattern, *text;
+    bool match;
+} likes[] = {
+    {"", "", true}, {"", "a", false}, {"%", "", true}, {"%", "abc", true}, {"%%", "", true}, {"_", "", false},
+    {"_", "a", true}, {"_", "日", true}, {"_", "😀", true}, {"_", "ab", false}, {"__", "日", false},
+    {"%__", "日", false}, {"%__", "日本", true}, {"%___%", "日本", false}, {"_%_", "é", false},
+    {"_%_", "éa", true}, {"abc", "abc", true}, {"abc", "ABC", false}, {"abc", "abcd", false},
+    {"abc%", "abcd", true}, {"abc%", "ab", false}, {"%abc", "xxabc", true}, {"%abc", "abcx", false},
+    {"%abc", "bc", false}, {"a%a", "a", false}, {"a%a", "aa", true}, {"%a%b%", "xxaxxbxx", true},
+    {"%a%b%", "xxbxxaxx", false}, {"%ab%ab%", "ab", false}, {"%ab%ab%", "abab", true}, {"%aab", "aaab", true},
+    {"%_b%_d", "abbbccd", true}, {"%_b%_d", "bd", false}, {"a_c", "abc", true}, {"a_c", "a\nc", true},
+    {"a_c", "ac", false}, {"\\%", "%", true}, {"\\%", "a", false}, {"\\_", "_", true}, {"\\_", "a", false},
+    {"\\\\", "\\", true}, {"\\a", "a", true}, {"a\\", "a\\", true}, {"8\\%-0%", "8%-0123", true},
+    {"8\\%-0%", "80-0123", false}, {"8_\\_0%", "8x_0", true}, {"8_\\_0%", "8xx0", false},
+    {"日%本", "日に本", true}, {"%\xe6", "日", false}, {"\xe6%", "日", true}, /* bytes are matched as bytes */
+    {"\xe6_", "日", false}, /* but "_" never starts inside of a character */
+};
+
+static void patterns_match(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof likes / sizeof likes[0]; i++) {
+        struct filter_pattern *p = NULL;
+        assert_int_equal(
+            filter_pattern_new((struct filter_bytes){likes[i].pattern, strlen(likes[i].pattern)}, &p),
+            ERR_OK);
+        bool match = filter_pattern_match(p, (struct filter_bytes){likes[i].text, strlen(likes[i].text)});
+        if (match != likes[i].match)
+            fail_msg("\"%s\" like \"%s\"", likes[i].text, likes[i].pattern);
+        filter_pattern_free(p);
+    }
+}
+
+/* --- blobs
+ * --------------------------------------------------------------------------------------------------------------
+ */
+
+static void blobs_keep_values(void **state)
+{
+    static const char text[] =
+        "{\"a\": [1, -1, 9223372036854775807, -9223372036854775808, 1.5, true, false, null, \"日本\", [], "
+        "[[7]], {\"0\": {\"k\": \"v\"}}], \"b\": 18446744073709551615}";
+    static const struct {
+        const char *path[4];
+        enum filter_blob_kind kind;
+        int64_t i;
+    } leads[] = {
+        {{"a"}, FILTER_BLOB_ARRAY, 0},
+        {{"a", "0"}, FILTER_BLOB_INT, 1},
+        {{"a", "1"}, FILTER_BLOB_INT, -1},
+        {{"a", "2"}, FILTER_BLOB_INT, INT64_MAX},
+        {{"a", "3"}, FILTER_BLOB_INT, INT64_MIN},
+        {{"a", "4"}, FILTER_BLOB_FLOAT, 0},
+        {{"a", "5"}, FILTER_BLOB_TRUE, 0},
+        {{"a", "6"}, FILTER_BLOB_FALSE, 0},
+        {{"a", "7"}, FILTER_BLOB_NULL, 0},
+        {{"a", "8"}, FILTER_BLOB_STRING, 0},
+        {{"a", "9"}, FILTER_BLOB_ARRAY, 0},
+        {{"a", "10", "0", "0"}, FILTER_BLOB_INT, 7},
+        {{"a", "11", "0", "k"}, FILTER_BLOB_STRING, 0},
+        {{"b"}, FILTER_BLOB_FLOAT, 0},
+    };
+    static const char *const nowhere[][4] = {{"c"}, {"a", "12"}, {"a", "01"}, {"a", "x"}, {"a", ""},
+        {"a", "0", "0"}, {"a", "9", "0"}, {"a", "99999999999999999999"}, {"b", "0"}};
+    struct json_object *json = json_tokener_parse(text);
+    struct buf out;
+    (void)state;
+    buf_init(&out, 4096);
+    assert_int_equal(filter_blob_write(json, &out), ERR_OK);
+    for (size_t i = 0; i < sizeof leads / sizeof leads[0] + sizeof nowhere / sizeof nowhere[0]; i++) {
+        bool leads_somewhere = i < sizeof leads / sizeof leads[0];
+        const char *const *names =
+            leads_somewhere ? leads[i].path : nowhere[i - sizeof leads / sizeof leads[0]];
+        struct filter_bytes rest = {out.data, out.len}, path[4];
+        size_t depth = 0;
+        for (; depth < 4 && names[depth]; depth++)
+            path[depth] = (struct filter_bytes){names[depth], strlen(names[depth])};
+        struct filter_blob v = filter_blob_next(&rest);
+        assert_int_equal(rest.len, 0);
+        assert_int_equal(filter_blob_follow(&v, path, depth), leads_somewhere);
+        if (leads_somewhere) {
+            assert_int_equal(v.kind, leads[i].kind);
+            assert_true(v.i == leads[i].i);
+        }
+    }
+    buf_free(&out);
+    json_object_put(json);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(column_agrees_with_an_array),
+        cmocka_unit_test(column_grows_in_any_direction),
+        cmocka_unit_test(keys_are_ordered_as_values_are),
+        cmocka_unit_test(dictionary_holds_and_releases),
+        cmocka_unit_test(posting_agrees_with_words),
+        cmocka_unit_test(patterns_match),
+        cmocka_unit_test(blobs_keep_values),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
