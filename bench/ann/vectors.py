@@ -1,0 +1,167 @@
+#!/usr/bin/env python3
+"""Makes the vectors that bench/ann measures with, once, and keeps them on disk.
+
+    bench/ann/vectors.py --model models/efficientnet-lite2 --pictures ../shared/data --out DIR [--count 100000]
+
+Each row is the embedding of a random crop of a random picture, by the real model; queries are further crops of the
+same pictures, none of which is a row. Sets, each `base` rows and `queries` rows of 16-bit floats, unit length:
+
+    DIR/crops-COUNT/{base,queries}.f16     the embeddings. A picture has several crops, so near-copies are many
+    DIR/hard-COUNT/{base,queries}.f16      the same mixed with a random direction of half its length: no near-copies
+    DIR/small-COUNT/{base,queries}.f16     with --project D: projected to D dimensions at random, for long sets
+
+A set also has `shape.json`. The rows depend on the arguments alone. Work that was interrupted goes on where it was.
+With --grow N the projected set is made N rows long: weighted means of two embeddings each, for there are not so many
+pictures.
+"""
+
+import argparse
+import json
+import pathlib
+
+import numpy as np
+
+SEED = 20240229
+BATCH = 8
+PICTURES_A_STEP = 100
+
+
+def pictures_in(folder):
+    kinds = {".jpg", ".jpeg", ".png", ".webp"}
+    found = sorted(p for p in pathlib.Path(folder).rglob("*") if p.suffix.lower() in kinds)
+    if not found:
+        raise SystemExit(f"There is no picture in {folder}: give --pictures a folder that has some.")
+    return found
+
+
+class Model:
+    """One thread: the machine has other work."""
+
+    def __init__(self, folder):
+        import openvino
+
+        self.manifest = json.loads((pathlib.Path(folder) / "model.json").read_text(encoding="utf-8"))
+        core = openvino.Core()
+        net = core.read_model(pathlib.Path(folder) / self.manifest["file"])
+        size = self.manifest["input"]
+        net.reshape({size["name"]: [BATCH, 3, size["height"], size["width"]]})
+        self.compiled = core.compile_model(
+            net, "CPU", {"INFERENCE_NUM_THREADS": 1, "PERFORMANCE_HINT": "LATENCY"})
+        self.width, self.height = size["width"], size["height"]
+        self.mean = np.array(size["mean"], np.float32).reshape(1, 3, 1, 1)
+        self.std = np.array(size["std"], np.float32).reshape(1, 3, 1, 1)
+        self.dimension = self.manifest["output"]["dimension"]
+
+    def run(self, crops):
+        """Unit-length rows for a list of H×W×3 arrays."""
+        out = np.empty((len(crops), self.dimension), np.float32)
+        for i in range(0, len(crops), BATCH):
+            part = crops[i : i + BATCH]
+            pixels = np.stack(part + [part[-1]] * (BATCH - len(part))).transpose(0, 3, 1, 2).astype(np.float32)
+            result = next(iter(self.compiled([(pixels - self.mean) / self.std]).values()))
+            out[i : i + len(part)] = result.reshape(BATCH, -1)[: len(part)]
+        return out / np.linalg.norm(out, axis=1, keepdims=True)
+
+
+def random_crop(picture, rng, model):
+    """Between a fifth and all of the area, sides between 3:4 and 4:3, mirrored half of the time."""
+    from PIL import Image
+
+    width, height = picture.size
+    area, ratio = rng.uniform(0.2, 1.0) * width * height, np.exp(rng.uniform(-0.288, 0.288))
+    w = min(width, max(32, int((area * ratio) ** 0.5)))
+    h = min(height, max(32, int((area / ratio) ** 0.5)))
+    x, y = int(rng.integers(0, width - w + 1)), int(rng.integers(0, height - h + 1))
+    crop = picture.crop((x, y, x + w, y + h)).resize((model.width, model.height), Image.BILINEAR)
+    if rng.random() < 0.5:
+        crop = crop.transpose(Image.FLIP_LEFT_RIGHT)
+    return np.asarray(crop, np.uint8)
+
+
+def embed_all(args, rows):
+    """`rows` embeddings, row i of picture owner[i]; kept in DIR/embeddings-N.f16 with the number of pictures done."""
+    from PIL import Image
+
+    path = args.out / f"embeddings-{rows}.f16"
+    state = args.out / f"embeddings-{rows}.done"
+    files = pictures_in(args.pictures)
+    owner = np.random.default_rng(SEED).integers(0, len(files), rows)
+    model = Model(args.model)
+    mode = "r+" if path.exists() and state.exists() else "w+"
+    out = np.memmap(path, np.float16, mode, shape=(rows, model.dimension))
+    first = int(state.read_text()) if mode == "r+" else 0
+    order = np.argsort(owner, kind="stable")
+    starts = np.searchsorted(owner[order], np.arange(len(files) + 1))
+    for begin in range(first, len(files), PICTURES_A_STEP):
+        end = min(begin + PICTURES_A_STEP, len(files))
+        crops = []
+        for p in range(begin, end):
+            with Image.open(files[p]) as opened:
+                picture = opened.convert("RGB")
+            for i in order[starts[p] : starts[p + 1]]:
+                crops.append(random_crop(picture, np.random.default_rng((SEED, int(i))), model))
+        if crops:
+            out[order[starts[begin] : starts[end]]] = model.run(crops)
+        out.flush()
+        state.write_text(str(end))
+        print(f"{starts[end]} of {rows} embeddings", flush=True)
+    return out
+
+
+def write_set(folder, base, queries):
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, rows in (("base", base), ("queries", queries)):
+        rows.astype(np.float16).tofile(folder / f"{name}.f16")
+    shape = {"dimension": int(base.shape[1]), "base": int(base.shape[0]), "queries": int(queries.shape[0])}
+    (folder / "shape.json").write_text(json.dumps(shape) + "\n", encoding="utf-8")
+    print(folder)
+
+
+def unit(rows):
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def harder(rows, share, rng):
+    noise = rng.standard_normal(rows.shape, np.float32)
+    return unit(rows + share * unit(noise))
+
+
+def projected(rows, dimension, count, rng):
+    matrix = rng.standard_normal((rows.shape[1], dimension), np.float32)
+    small = unit(rows @ matrix)
+    if count <= len(small):
+        return small[:count]
+    extra = count - len(small)
+    a, b = rng.integers(0, len(small), extra), rng.integers(0, len(small), extra)
+    w = rng.uniform(0.2, 0.8, (extra, 1)).astype(np.float32)
+    return np.concatenate([small, unit(w * small[a] + (1 - w) * small[b])])
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--pictures", required=True)
+    parser.add_argument("--out", required=True, type=pathlib.Path)
+    parser.add_argument("--count", type=int, default=100000)
+    parser.add_argument("--queries", type=int, default=1000)
+    parser.add_argument("--mix", type=float, default=0.5, help="length of the random direction in the hard set")
+    parser.add_argument("--project", type=int, help="also a set of this dimension")
+    parser.add_argument("--grow", type=int, help="rows of the projected set")
+    args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
+
+    rows = embed_all(args, args.count + args.queries).astype(np.float32)
+    base, queries = unit(rows[: args.count]), unit(rows[args.count :])
+    write_set(args.out / f"crops-{args.count}", base, queries)
+    rng = np.random.default_rng(SEED + 1)
+    write_set(args.out / f"hard-{args.count}", harder(base, args.mix, rng), harder(queries, args.mix, rng))
+    if args.project:
+        count = args.grow or args.count
+        matrix_seed = SEED + 2
+        small = projected(base, args.project, count, np.random.default_rng(matrix_seed))
+        ask = projected(queries, args.project, len(queries), np.random.default_rng(matrix_seed))
+        write_set(args.out / f"small-{count}", small, ask)
+
+
+if __name__ == "__main__":
+    main()

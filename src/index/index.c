@@ -1,0 +1,271 @@
+/*
+ * Writing, and the threads behind it.
+ *
+ * A row that was inserted waits, and searches scan the rows that wait; linking it into the graph comes later,
+ * by the index's own threads, or by the writers where it has none or where they are ahead by too much. So an
+ * insert is seen at once whatever linking costs, a file that was lost is rebuilt while exact answers are
+ * given, and there is one way for building and for adding. Rejected: linking inside the insert's own call
+ * always, which makes a commit of a thousand rows wait for a second of linking.
+ */
+#include "index/pool.h"
+
+#include <time.h>
+
+#define HELP 4 /* rows a writer links for each that it inserts */
+
+static void dead_now(struct index *ix, uint32_t node)
+{
+    struct index_meta *m = index_meta(ix, node);
+    uint8_t waiting = INDEX_WAITING;
+    atomic_fetch_sub(&ix->live, 1);
+    atomic_fetch_add(&ix->dead, 1); /* before the mark: a repair that sees it takes it off again */
+    atomic_store_explicit(&m->dead, 1, memory_order_release);
+    if (atomic_compare_exchange_strong(&m->state, &waiting, INDEX_DOOMED)) {
+        atomic_fetch_sub(&ix->waiting, 1);
+        index_arrived(ix, node);
+    }
+}
+
+/* Fill a node and make it known. */
+static enum result publish(
+    struct index *ix, struct index_work *w, const struct index_row *row, struct err *err)
+{
+    uint32_t node;
+    enum result r = index_slots_room(ix, row->slot, err);
+    if (r == ERR_OK)
+        r = index_take(ix, &node, err);
+    if (r != ERR_OK)
+        return r;
+    struct index_meta *m = index_meta(ix, node);
+    index_encode(ix, node, row->vector, w->floats);
+    m->slot = row->slot;
+    m->stamp = row->stamp;
+    atomic_store(&m->item, row->item);
+    atomic_store(&m->dead, 0);
+    if (atomic_load(&ix->graph))
+        index_sketch(ix, node, w->floats);
+    atomic_fetch_add(&ix->live, 1);
+    atomic_fetch_add(&ix->waiting, 1);
+    atomic_store_explicit(&m->state, INDEX_WAITING, memory_order_release);
+    uint32_t old = index_node_of(ix, row->slot);
+    index_map(ix, row->slot, node);
+    if (old != INDEX_NONE)
+        dead_now(ix, old);
+    return ERR_OK;
+}
+
+static void wake(struct index *ix)
+{
+    pthread_mutex_lock(&ix->mutex);
+    pthread_cond_signal(&ix->arrival);
+    pthread_mutex_unlock(&ix->mutex);
+}
+
+/* A writer's share of the work that follows writes. Memory that is short leaves it for later. */
+static void share(struct index *ix, struct index_work *w, bool defer)
+{
+    bool alone = ix->thread_count == 0, did = true;
+    if (!alone)
+        wake(ix);
+    /* Memory must stay bounded whatever the rate of replacements. */
+    if (index_repair_overdue(ix) && index_repair(ix, true, NULL) != ERR_OK)
+        return;
+    if (!alone && (defer || atomic_load(&ix->waiting) < INDEX_LAG))
+        return;
+    if (index_start_graph(ix, NULL) != ERR_OK)
+        return;
+    for (unsigned i = 0; i < HELP && did && !defer; i++)
+        if (index_link_one(ix, w, &did, NULL) != ERR_OK)
+            return;
+    if (alone && index_repair_due(ix))
+        /* Without memory for its lists a repair waits for the next write. */
+        (void)!index_repair(ix, false, NULL);
+}
+
+enum result index_insert(struct index *ix, const struct index_row *row, struct err *err)
+{
+    struct index_work *w = NULL;
+    enum result r = index_work_take(ix, &w, err);
+    if (r != ERR_OK)
+        return r;
+    pthread_rwlock_rdlock(&ix->pause);
+    r = publish(ix, w, row, err);
+    pthread_rwlock_unlock(&ix->pause);
+    if (r == ERR_OK)
+        share(ix, w, row->defer);
+    index_work_give(ix, w);
+    return r;
+}
+
+void index_delete(struct index *ix, uint32_t slot)
+{
+    pthread_rwlock_rdlock(&ix->pause);
+    uint32_t node = index_node_of(ix, slot);
+    if (node != INDEX_NONE) {
+        index_map(ix, slot, INDEX_NONE);
+        dead_now(ix, node);
+    }
+    pthread_rwlock_unlock(&ix->pause);
+    if (!index_repair_due(ix))
+        return;
+    if (ix->thread_count)
+        wake(ix);
+    else
+        (void)!index_repair(ix, false, NULL);
+}
+
+void index_set_item(struct index *ix, uint32_t slot, int64_t item)
+{
+    uint32_t node = index_node_of(ix, slot);
+    if (node != INDEX_NONE)
+        atomic_store(&index_meta(ix, node)->item, item);
+}
+
+bool index_find(const struct index *ix, uint32_t slot, uint64_t *stamp, int64_t *item)
+{
+    uint32_t node = index_node_of(ix, slot);
+    if (node == INDEX_NONE)
+        return false;
+    const struct index_meta *m = index_meta(ix, node);
+    if (stamp)
+        *stamp = m->stamp;
+    if (item)
+        *item = atomic_load(&m->item);
+    return true;
+}
+
+uint32_t index_slots(const struct index *ix)
+{
+    return atomic_load(&ix->slots_end);
+}
+
+/* --- threads
+ * -------------------------------------------------------------------------------------------------- */
+
+static bool idle(const struct index *ix)
+{
+    bool link =
+        atomic_load(&ix->waiting) && (atomic_load(&ix->graph) || atomic_load(&ix->live) >= INDEX_GRAPH_FROM);
+    return !link && !index_repair_due(ix);
+}
+
+/* False: the index is being freed. */
+static bool wait_for_work(struct index *ix)
+{
+    pthread_mutex_lock(&ix->mutex);
+    while (!ix->stopping && idle(ix))
+        pthread_cond_wait(&ix->arrival, &ix->mutex);
+    bool go = !ix->stopping;
+    pthread_mutex_unlock(&ix->mutex);
+    return go;
+}
+
+static void *thread(void *arg)
+{
+    struct index *ix = arg;
+    while (wait_for_work(ix)) {
+        struct index_work *w = NULL;
+        bool did = false;
+        enum result r = index_work_take(ix, &w, NULL);
+        if (r == ERR_OK)
+            r = index_start_graph(ix, NULL);
+        if (r == ERR_OK)
+            r = index_link_one(ix, w, &did, NULL);
+        index_work_give(ix, w);
+        if (r == ERR_OK && !did && index_repair_due(ix))
+            r = index_repair(ix, false, NULL);
+        /* Others do what is left, or memory is short: look again in a moment. */
+        if (r != ERR_OK || !did)
+            nanosleep(&(struct timespec){.tv_nsec = r == ERR_OK ? 200000 : 100000000}, NULL);
+    }
+    return NULL;
+}
+
+enum result index_start_threads(struct index *ix, struct err *err)
+{
+    unsigned want = ix->settings.threads;
+    if (want > LIMIT_INDEX_THREADS)
+        return err_set(
+            err, ERR_INVALID, "An index cannot have %u threads; %d is the most.", want, LIMIT_INDEX_THREADS);
+    if (!want)
+        return ERR_OK;
+    ix->threads = calloc(want, sizeof *ix->threads);
+    if (!ix->threads)
+        return err_no_memory(err);
+    for (unsigned i = 0; i < want; i++) {
+        int e = pthread_create(&ix->threads[i], NULL, thread, ix);
+        if (e)
+            return err_set_errno(err, e, "Cannot start a thread for the index");
+        ix->thread_count++;
+    }
+    return ERR_OK;
+}
+
+enum result index_new(const struct index_settings *settings, struct index **out, struct err *err)
+{
+    struct index *ix = NULL;
+    enum result r = index_make(settings, &ix, err);
+    if (r == ERR_OK)
+        r = index_start_threads(ix, err);
+    if (r != ERR_OK) {
+        index_free(ix);
+        return r;
+    }
+    *out = ix;
+    return ERR_OK;
+}
+
+static void *settle(void *arg)
+{
+    struct index *ix = arg;
+    struct index_work *w = NULL;
+    bool did = true;
+    enum result r = index_work_take(ix, &w, NULL);
+    while (r == ERR_OK && did)
+        r = index_link_one(ix, w, &did, NULL);
+    index_work_give(ix, w);
+    return r == ERR_OK ? NULL : ix;
+}
+
+enum result index_settle(struct index *ix, unsigned threads, struct err *err)
+{
+    pthread_t helpers[LIMIT_INDEX_THREADS];
+    unsigned n = 0;
+    enum result r = index_start_graph(ix, err);
+    if (r != ERR_OK)
+        return r;
+    while (n + 1 < threads && n < LIMIT_INDEX_THREADS && pthread_create(&helpers[n], NULL, settle, ix) == 0)
+        n++;
+    bool failed = settle(ix) != NULL;
+    for (unsigned i = 0; i < n; i++) {
+        void *result;
+        pthread_join(helpers[i], &result);
+        failed |= result != NULL;
+    }
+    if (failed)
+        return err_no_memory(err);
+    return index_repair(ix, true, err);
+}
+
+void index_stats(const struct index *ix, struct index_stats *out)
+{
+    uint32_t used = atomic_load(&ix->used);
+    struct index_stats s = {
+        .live = atomic_load(&ix->live),
+        .dead = atomic_load(&ix->dead),
+        .waiting = atomic_load(&ix->waiting),
+        .graph = atomic_load(&ix->graph),
+        .bytes_codes = (uint64_t)used * ix->shape.padded,
+        .bytes_sketches = (uint64_t)used * ix->shape.head_stride,
+        .bytes_links = (uint64_t)used * sizeof(struct index_links),
+        .bytes_rows = (uint64_t)used * sizeof(struct index_meta) +
+                      (uint64_t)atomic_load(&ix->slots_end) * sizeof(uint32_t),
+        .repairs = atomic_load(&ix->repairs),
+    };
+    for (uint32_t i = 0; i < INDEX_CHUNKS && atomic_load(&ix->chunks[i]); i++)
+        s.bytes_memory += ix->shape.chunk_bytes;
+    for (uint32_t i = 0; i < INDEX_SLOT_SEGMENTS; i++)
+        if (atomic_load(&ix->slots[i]))
+            s.bytes_memory += sizeof(uint32_t) << INDEX_SLOT_SHIFT;
+    *out = s;
+}

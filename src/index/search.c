@@ -1,0 +1,367 @@
+/*
+ * Searching: which way, and the end of every way.
+ *
+ * There are three ways. The walk follows the graph. The scan looks at every row that may be a hit, by sketch,
+ * then by code, then by vector, as far as the errors of sketch and code leave it possible; it is taken where
+ * that is less work: few rows, few allowed ones, a deep page. The exact scan has no use for sketches, and
+ * takes errors as they can be at worst.
+ *
+ * A walk under a filter finds an allowed row in every n/m steps if the allowed ones are spread evenly, and
+ * hardly any if they lie elsewhere. Nobody knows before; so a walk has a budget, the cost of the scan, and
+ * when that is spent, or earlier where hits are far rarer on the way than they should be, the scan is made.
+ * Whatever the rows are like, the search costs at most twice the better way.
+ *
+ * The walk's candidates are put in order by their vectors, nearest first, until no further one can be among
+ * the k by the error that codes have. Hits are grouped by item in the walk already: the heap of the best
+ * holds one candidate an item, and beside it the second-best, because two near-copies can change places when
+ * the vectors are compared.
+ */
+#include "index/pool.h"
+
+#include <math.h>
+
+#define SCAN_DOUBTS 2.5f
+#define BATCH 32
+#define ERRORS 4.0f     /* standard deviations of a code's error that are given to a candidate */
+#define WALK_BASE 600.0 /* what a walk costs, in sketches looked at, at ef = 0 … */
+#define WALK_EF 18.0    /* … and for each of ef more */
+#define CODE_COST 4.0   /* a code against a sketch */
+
+struct search {
+    struct index *ix;
+    struct index_work *w;
+    const struct index_query *q;
+    uint32_t ef;
+    uint64_t possible; /* rows that may be hits, at most */
+    bool graph;
+    bool complete; /* every row was looked at: w->final has the hits */
+};
+
+uint32_t index_ef(uint32_t k, float recall)
+{
+    static const struct {
+        float recall, factor;
+        uint32_t more;
+    } steps[] = {
+        {0.95f, 1.0f, 8}, {0.98f, 1.2f, 16}, {0.99f, 1.4f, 24}, {0.995f, 1.7f, 40}, {0.999f, 2.5f, 100}};
+    size_t i = 0, last = sizeof steps / sizeof *steps - 1;
+    while (i < last && steps[i].recall < (recall > 0 ? recall : 0.99f) - 1e-6f)
+        i++;
+    float ef = (float)k * steps[i].factor + (float)steps[i].more;
+    return recall > 0.9995f ? (uint32_t)ef * 3 : (uint32_t)ef;
+}
+
+/* --- candidates put in order by their vectors
+ * ----------------------------------------------------------------- */
+
+static float exact_distance(const struct search *s, const uint16_t *vector, uint32_t node)
+{
+    size_t n = s->ix->shape.dimension;
+    if (s->ix->settings.metric == INDEX_L2)
+        return s->ix->kernel->l2sq_f16(s->q->vector, vector, n);
+    float length = index_head(s->ix, node)->length;
+    float query = sqrtf(s->ix->kernel->dot_f32(s->q->vector, s->q->vector, n));
+    float cosine =
+        length > 0 && query > 0 ? s->ix->kernel->dot_f16(s->q->vector, vector, n) / (length * query) : 0;
+    return 2 - 2 * (cosine > 1 ? 1 : cosine < -1 ? -1 : cosine);
+}
+
+/* Replaced rows can be met twice, as the old node and the new one, with one vector. */
+static enum result rank(const struct search *s, uint32_t node, struct err *err)
+{
+    struct index_work *w = s->w;
+    const struct index_meta *m = index_meta(s->ix, node);
+    const uint16_t *vector = s->q->vector_of(s->q->user, m->slot);
+    if (!vector)
+        return ERR_OK;
+    if (!index_set_roomy(&w->seen, 1)) {
+        enum result r = index_set_grow(&w->seen, err);
+        if (r != ERR_OK)
+            return r;
+    }
+    if (!index_set_add(&w->seen, m->slot))
+        return ERR_OK;
+    w->vectors++;
+    struct index_candidate c = {.distance = exact_distance(s, vector, node),
+        .node = node,
+        .item = atomic_load_explicit(&m->item, memory_order_relaxed),
+        .other = INDEX_NONE,
+        .other_distance = __builtin_inff()};
+    if (c.distance > index_best_limit(&w->final))
+        return ERR_OK;
+    c.tie = s->q->tie ? s->q->tie(s->q->user, m->slot) : (int64_t)m->slot;
+    index_best_offer(&w->final, &c);
+    return ERR_OK;
+}
+
+/* A distance by codes that is larger than this much above the truth is not to be expected. */
+static float code_doubt(const struct search *s, uint32_t node)
+{
+    const struct index_probe *p = &s->w->probe;
+    const struct index_head *h = index_head(s->ix, node);
+    /* The error of a code points anywhere: against one direction it counts by 1/√n. Both vectors have one. */
+    float e2 = (p->norm2 * h->error * h->error + h->norm2 * p->error * p->error) / (float)s->ix->shape.padded;
+    return ERRORS * 2 * sqrtf(e2) + 1e-6f * (p->norm2 + h->norm2);
+}
+
+static enum result rank_all(const struct search *s, struct err *err)
+{
+    struct index_work *w = s->w;
+    index_best_sort(&w->best);
+    enum result r = index_set_clear(&w->seen, err);
+    for (uint32_t i = 0; r == ERR_OK && i < w->best.count; i++) {
+        const struct index_candidate *c = &w->best.heap[i];
+        float doubt = code_doubt(s, c->node);
+        if (c->distance - doubt > index_best_limit(&w->final))
+            break;
+        if (i + 1 < w->best.count && i + 1 < s->q->k)
+            __builtin_prefetch(s->q->vector_of(s->q->user, index_meta(s->ix, c[1].node)->slot));
+        r = rank(s, c->node, err);
+        if (r == ERR_OK && c->other != INDEX_NONE && c->other_distance - doubt <= c->distance + doubt)
+            r = rank(s, c->other, err);
+    }
+    return r;
+}
+
+/* --- the scan
+ * ------------------------------------------------------------------------------------------------- */
+
+enum depth {
+    AHEAD,  /* rows that wait, by their codes, into w->best */
+    LIKELY, /* by sketch, code and vector, into w->final: what errors as they are expected leave possible */
+    EXACT,  /* by code and vector: what errors as they can be at worst leave possible */
+};
+
+/* No true distance to the row is smaller; see code_doubt() for what is likely instead of certain. */
+static float worst_doubt(const struct search *s, uint32_t node)
+{
+    const struct index_probe *p = &s->w->probe;
+    const struct index_head *h = index_head(s->ix, node);
+    float query = sqrtf(p->norm2), row = sqrtf(h->norm2) + h->error;
+    return 2 * (query * h->error + row * p->error + 1e-5f * query * row);
+}
+
+static enum result look(const struct search *s, uint32_t node, enum depth depth, struct err *err)
+{
+    struct index_work *w = s->w;
+    float limit = index_best_limit(depth == AHEAD ? &w->best : &w->final);
+    if (depth != EXACT && limit < __builtin_inff() && s->graph &&
+        atomic_load_explicit(&index_meta(s->ix, node)->sketched, memory_order_acquire)) {
+        w->sketches++;
+        if (index_sketch_distance(s->ix, &w->probe, index_head(s->ix, node), SCAN_DOUBTS) > limit)
+            return ERR_OK;
+    }
+    w->codes++;
+    float d = index_code_distance(s->ix, &w->probe, node);
+    if (depth == AHEAD) {
+        if (d <= limit)
+            index_offer_node(s->ix, w, node, d);
+        return ERR_OK;
+    }
+    float doubt = depth == EXACT ? worst_doubt(s, node) : code_doubt(s, node);
+    return d - doubt <= limit ? rank(s, node, err) : ERR_OK;
+}
+
+struct batch {
+    uint32_t nodes[BATCH];
+    uint32_t count;
+    enum depth depth;
+};
+
+static enum result flush(const struct search *s, struct batch *b, struct err *err)
+{
+    enum result r = ERR_OK;
+    for (uint32_t i = 0; r == ERR_OK && i < b->count; i++)
+        if (index_may_hit(s->ix, s->q, b->nodes[i]))
+            r = look(s, b->nodes[i], b->depth, err);
+    b->count = 0;
+    return r;
+}
+
+/* All that is needed of a batch is on its way before the first of it is looked at. */
+static enum result add(const struct search *s, struct batch *b, uint32_t node, struct err *err)
+{
+    const char *head = (const char *)index_head(s->ix, node);
+    __builtin_prefetch(index_meta(s->ix, node));
+    for (uint32_t i = 0; i < s->ix->shape.head_stride; i += 64)
+        __builtin_prefetch(head + i);
+    b->nodes[b->count++] = node;
+    return b->count == BATCH ? flush(s, b, err) : ERR_OK;
+}
+
+/* Every row that may be a hit, through the allowed slots or through the nodes. */
+static enum result scan(const struct search *s, enum depth depth, struct err *err)
+{
+    struct batch b = {.depth = depth};
+    enum result r = ERR_OK;
+    const struct index_query *q = s->q;
+    uint32_t used = atomic_load_explicit(&s->ix->used, memory_order_acquire);
+    for (uint32_t node = 0; !q->allowed && r == ERR_OK && node < used; node++)
+        r = add(s, &b, node, err);
+    for (size_t i = 0; q->allowed && r == ERR_OK && i < q->allowed_words && i < LIMIT_RECORDS / 64; i++)
+        for (uint64_t word = q->allowed[i]; word && r == ERR_OK; word &= word - 1) {
+            uint32_t node = index_node_of(s->ix, (uint32_t)(i * 64 + (size_t)__builtin_ctzll(word)));
+            if (node != INDEX_NONE)
+                r = add(s, &b, node, err);
+        }
+    return r == ERR_OK ? flush(s, &b, err) : r;
+}
+
+static enum result begin_best(const struct search *s, struct err *err)
+{
+    uint64_t max = s->ef < s->possible ? s->ef : s->possible;
+    enum result r = index_best_init(&s->w->best, max ? (uint32_t)max : 1, s->q->group, err);
+    return r == ERR_OK ? index_set_clear(&s->w->seen, err) : r;
+}
+
+/*
+ * Rows that the graph does not lead to yet. Before the walk: one that is linked meanwhile the walk finds.
+ * They are put aside until it is over, for a walk that begins with near ones would not set out from far ones.
+ */
+static enum result scan_waiting(const struct search *s, struct err *err)
+{
+    const struct index *ix = s->ix;
+    struct batch b = {.depth = AHEAD};
+    enum result r = ERR_OK;
+    uint32_t count = atomic_load(&ix->straggler_count), used = atomic_load(&ix->used);
+    uint32_t mark = atomic_load(&ix->watermark);
+    for (uint32_t i = 0; r == ERR_OK && i < count + (used - mark); i++) {
+        uint32_t node = i < count ? atomic_load(&ix->stragglers[i]) - 1 : mark + (i - count);
+        if (node == INDEX_NONE)
+            continue;
+        enum index_state state = index_state(index_meta(ix, node));
+        if (state != INDEX_WAITING && state != INDEX_LINKING)
+            continue;
+        if (!index_set_roomy(&s->w->seen, 1))
+            r = index_set_grow(&s->w->seen, err);
+        if (r == ERR_OK && index_set_add(&s->w->seen, node))
+            r = add(s, &b, node, err);
+    }
+    if (r == ERR_OK)
+        r = flush(s, &b, err);
+    if (r != ERR_OK || !s->w->seen.count)
+        return r;
+    struct index_best aside = s->w->best;
+    s->w->best = s->w->aside;
+    s->w->aside = aside;
+    return begin_best(s, err);
+}
+
+static void add_aside(const struct search *s)
+{
+    for (uint32_t i = 0; i < s->w->aside.count; i++) {
+        struct index_candidate c = s->w->aside.heap[i], other = c;
+        index_best_offer(&s->w->best, &c);
+        if (c.other == INDEX_NONE)
+            continue;
+        other.node = c.other;
+        other.tie = c.other;
+        other.distance = c.other_distance;
+        other.other = INDEX_NONE;
+        other.other_distance = __builtin_inff();
+        index_best_offer(&s->w->best, &other);
+    }
+}
+
+/* --- which way
+ * ------------------------------------------------------------------------------------------------ */
+
+static uint64_t count_allowed(const struct index_query *q)
+{
+    uint64_t n = 0;
+    for (size_t i = 0; i < q->allowed_words; i++)
+        n += (uint64_t)__builtin_popcountll(q->allowed[i]);
+    return n;
+}
+
+/* Afterwards w->final has the hits. */
+static enum result scan_all(struct search *s, enum depth depth, struct index_trace *trace, struct err *err)
+{
+    uint64_t most = s->q->k < s->possible ? s->q->k : s->possible;
+    trace->scanned = s->complete = true;
+    enum result r = index_best_init(&s->w->final, most ? (uint32_t)most : 1, s->q->group, err);
+    if (r == ERR_OK)
+        r = index_set_clear(&s->w->seen, err);
+    return r == ERR_OK ? scan(s, depth, err) : r;
+}
+
+static enum result find(struct search *s, struct index_trace *trace, struct err *err)
+{
+    uint64_t live = atomic_load(&s->ix->live), linked = atomic_load(&s->ix->linked);
+    double walk = (WALK_BASE + WALK_EF * s->ef) * (double)(live + 1) / (double)(s->possible + 1);
+    if (!s->graph || !linked || (double)s->possible <= walk)
+        return scan_all(s, LIKELY, trace, err);
+    bool finished = false;
+    double budget = s->q->allowed ? (double)s->possible / CODE_COST : (double)UINT32_MAX;
+    double expect = s->q->allowed ? (double)s->possible / (double)(live + 1) : 0;
+    trace->walked = true;
+    s->w->aside.count = 0;
+    enum result r = begin_best(s, err);
+    if (r == ERR_OK)
+        r = scan_waiting(s, err);
+    if (r == ERR_OK)
+        r = index_walk(s->ix, s->w, s->q, (uint32_t)budget, expect, &finished, err);
+    if (r == ERR_OK)
+        add_aside(s);
+    if (r == ERR_OK && (!finished || s->w->best.count < s->q->k))
+        r = scan_all(s, LIKELY, trace, err);
+    return r;
+}
+
+static enum result search(struct search *s, struct index_trace *trace, struct err *err)
+{
+    if (s->q->exact)
+        return scan_all(s, EXACT, trace, err);
+    enum result r = find(s, trace, err);
+    if (r != ERR_OK || s->complete)
+        return r;
+    r = index_best_init(&s->w->final, s->q->k, s->q->group, err);
+    if (r == ERR_OK)
+        r = rank_all(s, err);
+    /* Fewer than asked for though there may be more: vectors could not be had. */
+    return r == ERR_OK && s->w->final.count < s->q->k ? scan_all(s, LIKELY, trace, err) : r;
+}
+
+enum result index_search(struct index *ix, const struct index_query *query, struct index_hit *hits,
+    uint32_t *count, struct index_trace *trace, struct err *err)
+{
+    struct index_trace unused, *t = trace ? trace : &unused;
+    if (query->k < 1 || query->k > LIMIT_WINDOW)
+        return err_set(err, ERR_INVALID, "A search for %u neighbours cannot be: it must be from 1 to %d.",
+            query->k, LIMIT_WINDOW);
+    if (!query->vector || !query->vector_of)
+        return err_set(
+            err, ERR_INVALID, "A search of the index needs a vector and a way to the vectors of rows.");
+    struct search s = {.ix = ix, .q = query};
+    enum result r = index_work_take(ix, &s.w, err);
+    if (r != ERR_OK)
+        return r;
+    *t = (struct index_trace){0};
+    unsigned place = index_enter(ix);
+    s.graph = atomic_load_explicit(&ix->graph, memory_order_acquire);
+    s.ef = query->ef ? query->ef : index_ef(query->k, query->recall);
+    if (s.ef < query->k)
+        s.ef = query->k;
+    /* Rows may come while we look; room for a few more costs nothing. */
+    s.possible = (uint64_t)atomic_load(&ix->live) + atomic_load(&ix->dead);
+    if (query->allowed) {
+        uint64_t allowed = count_allowed(query);
+        s.possible = allowed < s.possible ? allowed : s.possible;
+    }
+    index_probe_query(ix, query->vector, &s.w->probe);
+    r = search(&s, t, err);
+    if (r == ERR_OK) {
+        index_best_sort(&s.w->final);
+        for (uint32_t i = 0; i < s.w->final.count; i++) {
+            const struct index_candidate *c = &s.w->final.heap[i];
+            hits[i] = (struct index_hit){index_meta(ix, c->node)->slot, c->distance, c->tie};
+        }
+        *count = s.w->final.count;
+    }
+    index_leave(ix, place);
+    t->sketches = s.w->sketches;
+    t->codes = s.w->codes;
+    t->vectors = s.w->vectors;
+    index_work_give(ix, s.w);
+    return r;
+}

@@ -1,0 +1,163 @@
+/*
+ * The walk: best-first search of the graph (algorithm 1 of Vamana, https://papers.nips.cc/paper/9527;
+ * algorithm 2 of HNSW, https://arxiv.org/abs/1603.09320), in one flat graph. Instead of layers there is a
+ * sample of rows, √n of them, whose sketches are all looked at first: they lie in the cache, and the walk
+ * begins near its end.
+ *
+ * What costs is memory traffic, 1,280 bytes for a code. So each neighbour is first judged by its sketch, 192
+ * bytes with all it needs, and only where the sketch, given the benefit of the doubt, might be among the
+ * best, its code is read. Nine of ten are not. Sketches, and then codes, of all neighbours of a node are
+ * asked for before the first is used, so that their ways through memory overlap.
+ */
+#include "index/pool.h"
+
+#define DOUBTS 1.25f
+#define STARTS 4
+#define AHEAD 16
+#define ENOUGH 200 /* codes, to tell whether hits are where the walk is */
+
+static inline void prefetch(const void *p, size_t bytes)
+{
+    const char *c = p;
+    for (size_t i = 0; i < bytes; i += 64)
+        __builtin_prefetch(c + i);
+}
+
+bool index_may_hit(const struct index *ix, const struct index_query *query, uint32_t node)
+{
+    const struct index_meta *m = index_meta(ix, node);
+    enum index_state state = index_state(m);
+    if (state < INDEX_WAITING || state == INDEX_DOOMED ||
+        atomic_load_explicit(&m->dead, memory_order_acquire))
+        return false;
+    if (!query)
+        return state == INDEX_LINKED;
+    uint32_t slot = m->slot;
+    if (query->allowed &&
+        (slot / 64 >= query->allowed_words || !(query->allowed[slot / 64] >> (slot % 64) & 1)))
+        return false;
+    return !query->visible || query->visible(query->user, slot);
+}
+
+void index_offer_node(const struct index *ix, struct index_work *w, uint32_t node, float distance)
+{
+    struct index_candidate c = {.distance = distance,
+        .node = node,
+        .tie = node,
+        .other = INDEX_NONE,
+        .other_distance = __builtin_inff()};
+    if (w->best.grouped)
+        c.item = atomic_load_explicit(&index_meta(ix, node)->item, memory_order_relaxed);
+    index_best_offer(&w->best, &c);
+}
+
+/* The few of the sample that are nearest by their sketches. */
+static uint32_t starts(const struct index *ix, struct index_work *w, uint32_t *out)
+{
+    struct index_near near[STARTS];
+    uint32_t n = 0, count = atomic_load_explicit(&ix->entry_count, memory_order_acquire);
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t node = atomic_load_explicit(&ix->entries[i], memory_order_acquire);
+        if (i + AHEAD < count)
+            prefetch(index_head(ix, atomic_load_explicit(&ix->entries[i + AHEAD], memory_order_relaxed)),
+                ix->shape.head_stride);
+        float d = index_sketch_distance(ix, &w->probe, index_head(ix, node), 0);
+        w->sketches++;
+        if (n == STARTS && d >= near[n - 1].distance)
+            continue;
+        uint32_t at = n < STARTS ? n++ : n - 1;
+        for (; at > 0 && near[at - 1].distance > d; at--)
+            near[at] = near[at - 1];
+        near[at] = (struct index_near){d, node};
+    }
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < n; i++)
+        if (index_set_add(&w->seen, near[i].node))
+            out[kept++] = near[i].node;
+    return kept;
+}
+
+/* Look at nodes that were not seen before: first at all sketches, then at the codes of those that may be
+ * wanted. */
+static enum result look(const struct index *ix, struct index_work *w, const struct index_query *query,
+    uint32_t *nodes, uint32_t count, struct err *err)
+{
+    uint32_t kept = 0;
+    float limit = index_best_limit(&w->best);
+    if (limit < __builtin_inff()) {
+        for (uint32_t i = 0; i < count; i++) {
+            float d = index_sketch_distance(ix, &w->probe, index_head(ix, nodes[i]), DOUBTS);
+            if (d < limit) {
+                prefetch(index_code(ix, nodes[i]), ix->shape.padded);
+                nodes[kept++] = nodes[i];
+            }
+        }
+        w->sketches += count;
+    } else {
+        for (; kept < count; kept++)
+            prefetch(index_code(ix, nodes[kept]), ix->shape.padded);
+    }
+    w->codes += kept;
+    for (uint32_t i = 0; i < kept; i++) {
+        float d = index_code_distance(ix, &w->probe, nodes[i]);
+        if (d >= index_best_limit(&w->best))
+            continue;
+        enum result r = index_queue_push(w, (struct index_near){d, nodes[i]}, err);
+        if (r != ERR_OK)
+            return r;
+        if (index_may_hit(ix, query, nodes[i])) {
+            index_offer_node(ix, w, nodes[i], d);
+            w->offered++;
+        }
+    }
+    return ERR_OK;
+}
+
+/* The neighbours of a node that were not seen before. */
+static uint32_t unseen(const struct index *ix, struct index_work *w, uint32_t node, uint32_t *out)
+{
+    const struct index_links *l = index_links(ix, node);
+    uint32_t n = index_link_count(l), count = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t to = index_link(l, i);
+        if (index_set_add(&w->seen, to)) {
+            prefetch(index_head(ix, to), ix->shape.head_stride);
+            out[count++] = to;
+        }
+    }
+    return count;
+}
+
+/*
+ * `w->best` is ready, and may hold rows already; `w->seen` has what must not be looked at again. Without a
+ * query, for link.c, `w->near` gets every node that was on the way.
+ */
+enum result index_walk(struct index *ix, struct index_work *w, const struct index_query *query,
+    uint32_t budget, double expect, bool *finished, struct err *err)
+{
+    uint32_t nodes[INDEX_LINKS > STARTS ? INDEX_LINKS : STARTS];
+    enum result r = ERR_OK;
+    *finished = false;
+    w->queue_count = w->near_count = w->offered = 0;
+    if (!index_set_roomy(&w->seen, STARTS) && (r = index_set_grow(&w->seen, err)) != ERR_OK)
+        return r;
+    uint32_t first = w->codes;
+    r = look(ix, w, query, nodes, starts(ix, w, nodes), err);
+    while (r == ERR_OK && w->queue_count) {
+        struct index_near near = index_queue_pop(w);
+        if (near.distance > index_best_limit(&w->best))
+            break;
+        if (!query && (r = index_near_add(w, near, err)) != ERR_OK)
+            return r;
+        uint32_t looked = w->codes - first;
+        if (looked > budget || (looked > ENOUGH && w->offered * 8.0 < expect * looked))
+            return ERR_OK;
+        if (!index_set_roomy(&w->seen, INDEX_LINKS) && (r = index_set_grow(&w->seen, err)) != ERR_OK)
+            return r;
+        if (w->queue_count)
+            prefetch(index_links(ix, w->queue[0].node), sizeof(struct index_links));
+        r = look(ix, w, query, nodes, unseen(ix, w, near.node, nodes), err);
+    }
+    *finished = r == ERR_OK;
+    return r;
+}
