@@ -70,6 +70,8 @@
 #define LIMIT_STORE_READERS 4                /* reading connections of one collection */
 
 /* Filter expressions; LANGUAGE of docs/filter.md. */
+#define LIMIT_FACET_FIELDS 12                /* fields whose values are counted where none is named */
+#define LIMIT_FACET_VALUES 1000              /* values of one field in a reply */
 #define LIMIT_FILTER_BYTES (64 * LIMIT_KIB)  /* one expression */
 #define LIMIT_FILTER_DEPTH 128               /* brackets in brackets, or operators such as `not` in a row */
 #define LIMIT_FILTER_LIST 16384              /* elements of one list */

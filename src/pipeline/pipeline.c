@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/cpu.h"
 #include "base/limits.h"
+#include "filter/filter.h"
 #include "image/image.h"
 #include "pipeline/batcher.h"
 
@@ -261,18 +262,24 @@ enum result pipeline_search(struct pipeline *p, const char *collection, const st
     enum result r = check_collection(p, collection, &settings, err);
     if (r)
         return r;
-    if (search->filter && search->filter[strspn(search->filter, " \t\r\n")])
-        return err_set_field(err, ERR_UNSUPPORTED, "filter",
-            "filters are not available in this version; nothing was searched. Leave `filter` away or empty");
+    struct filter *filter = NULL;
+    if (search->filter) {
+        r = filter_parse(search->filter, strlen(search->filter), &filter, err);
+        if (r)
+            return r;
+    }
     float *vector = malloc(settings.dimension * sizeof *vector);
-    if (!vector)
-        return err_no_memory(err);
-    r = pipeline_embed(p, &search->picture, deadline_ms, vector, err);
+    r = vector ? pipeline_embed(p, &search->picture, deadline_ms, vector, err) : err_no_memory(err);
     if (r == ERR_OK) {
-        struct store_query query = {
-            .vector = vector, .dimension = settings.dimension, .limit = search->limit, .offset = search->offset, .group = search->group};
+        struct store_query query = {.vector = vector,
+            .dimension = settings.dimension,
+            .limit = search->limit,
+            .offset = search->offset,
+            .group = search->group,
+            .filter = filter};
         r = store_search(p->options.store, collection, &query, deadline_ms, out, err);
     }
     free(vector);
+    filter_free(filter);
     return r;
 }

@@ -73,8 +73,14 @@ enum result store_stats(struct store *store, const char *collection, int64_t dea
 enum result store_count(
     struct store *store, const char *collection, int64_t deadline_ms, uint64_t *out, struct err *err)
 {
+    return store_count_where(store, collection, NULL, deadline_ms, out, err);
+}
+
+enum result store_count_where(struct store *store, const char *collection, const struct filter *filter,
+    int64_t deadline_ms, uint64_t *out, struct err *err)
+{
     enum result r = check_call(collection, deadline_ms, err);
-    return r ? r : store->backend->count(store->state, collection, deadline_ms, out, err);
+    return r ? r : store->backend->count(store->state, collection, filter, deadline_ms, out, err);
 }
 
 static enum result check_text(
@@ -148,15 +154,82 @@ enum result store_get_item(struct store *store, const char *collection, int64_t 
     return r ? r : store->backend->get(store->state, collection, true, itemid, deadline_ms, out, err);
 }
 
+enum result store_browse_where(struct store *store, const char *collection, const struct store_browse *browse,
+    int64_t deadline_ms, struct store_records *out, struct err *err)
+{
+    enum result r = check_call(collection, deadline_ms, err);
+    if (!r && (browse->limit < 1 || browse->limit > LIMIT_WINDOW))
+        r = err_set_field(err, ERR_INVALID, "limit", "limit is 1 to %d", LIMIT_WINDOW);
+    return r ? r : store->backend->browse(store->state, collection, browse, deadline_ms, out, err);
+}
+
 enum result store_browse(struct store *store, const char *collection, bool from_start, int64_t after,
     uint32_t limit, int64_t deadline_ms, struct store_records *out, struct err *err)
 {
+    struct store_browse browse = {.from_start = from_start, .after = after, .limit = limit};
+    return store_browse_where(store, collection, &browse, deadline_ms, out, err);
+}
+
+/* Delete these; how many of them were there is added to *deleted. */
+static enum result delete_records(struct store *store, const char *collection, const struct store_records *records,
+    int64_t deadline_ms, uint64_t *deleted, struct err *err)
+{
+    struct store_write *writes = calloc(records->count + 1, sizeof *writes);
+    if (!writes)
+        return err_no_memory(err);
+    for (size_t i = 0; i < records->count; i++)
+        writes[i] = (struct store_write){.kind = STORE_DELETE, .fileid = records->items[i].fileid};
+    enum result r = store_write(store, collection, writes, records->count, deadline_ms, err);
+    for (size_t i = 0; !r && i < records->count; i++)
+        *deleted += writes[i].existed;
+    free(writes);
+    return r;
+}
+
+enum result store_delete_where(struct store *store, const char *collection, const struct filter *filter,
+    int64_t deadline_ms, uint64_t *deleted, struct err *err)
+{
+    *deleted = 0;
+    if (!filter)
+        return err_set_field(err, ERR_INVALID, "filter",
+            "deleting needs a filter that says what; to delete everything, drop the collection");
+    struct store_browse browse = {.from_start = true, .limit = LIMIT_WRITES, .filter = filter};
+    bool more = true;
+    enum result r = ERR_OK;
+    while (!r && more) {
+        struct store_records page = {0};
+        r = store_browse_where(store, collection, &browse, deadline_ms, &page, err);
+        if (!r && page.count)
+            r = delete_records(store, collection, &page, deadline_ms, deleted, err);
+        more = page.more;
+        browse.from_start = false;
+        browse.after = page.next;
+        store_records_free(&page);
+    }
+    return r;
+}
+
+enum result store_facets(struct store *store, const char *collection, const struct store_facet_query *query,
+    int64_t deadline_ms, struct store_facets *out, struct err *err)
+{
     enum result r = check_call(collection, deadline_ms, err);
-    if (!r && (limit < 1 || limit > LIMIT_WINDOW))
-        r = err_set_field(err, ERR_INVALID, "limit", "limit is 1 to %d", LIMIT_WINDOW);
-    return r ? r
-             : store->backend->browse(
-                   store->state, collection, from_start, after, limit, deadline_ms, out, err);
+    if (!r && (query->limit < 1 || query->limit > LIMIT_FACET_VALUES))
+        r = err_set_field(err, ERR_INVALID, "limit", "limit is 1 to %d", LIMIT_FACET_VALUES);
+    if (!r && !store->backend->facets)
+        r = err_set(err, ERR_UNSUPPORTED, "the store %s does not count values", store->backend->name);
+    return r ? r : store->backend->facets(store->state, collection, query, deadline_ms, out, err);
+}
+
+void store_facets_free(struct store_facets *facets)
+{
+    for (size_t i = 0; i < facets->count; i++) {
+        for (size_t j = 0; j < facets->items[i].count; j++)
+            free(facets->items[i].values[j].json);
+        free(facets->items[i].values);
+        free(facets->items[i].field);
+    }
+    free(facets->items);
+    *facets = (struct store_facets){0};
 }
 
 enum result store_thumbnail(struct store *store, const char *collection, int64_t fileid, int64_t deadline_ms,

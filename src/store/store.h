@@ -23,6 +23,7 @@
 #include <stdint.h>
 
 struct store;
+struct filter; /* filter/filter.h; NULL wherever one is taken: no filter, everything matches */
 
 enum store_metric { STORE_L2, STORE_IP, STORE_COSINE };
 
@@ -66,8 +67,11 @@ struct store_stats {
 };
 enum result store_stats(struct store *store, const char *collection, int64_t deadline_ms,
     struct store_stats *out, struct err *err) ERR_MUST_USE;
+/* Exact at once after a write. */
 enum result store_count(struct store *store, const char *collection, int64_t deadline_ms, uint64_t *out,
     struct err *err) ERR_MUST_USE;
+enum result store_count_where(struct store *store, const char *collection, const struct filter *filter,
+    int64_t deadline_ms, uint64_t *out, struct err *err) ERR_MUST_USE;
 
 /* --- writing -------------------------------------------------------------------------------------------- */
 
@@ -102,6 +106,13 @@ struct store_write {
 enum result store_write(struct store *store, const char *collection, struct store_write *writes, size_t count,
     int64_t deadline_ms, struct err *err) ERR_MUST_USE;
 
+/*
+ * Delete every record the filter is true for, in steps: what is written meanwhile may or may not be seen. The
+ * number of records deleted, also where a later step failed. ERR_INVALID for no filter: nobody means that.
+ */
+enum result store_delete_where(struct store *store, const char *collection, const struct filter *filter,
+    int64_t deadline_ms, uint64_t *deleted, struct err *err) ERR_MUST_USE;
+
 /* --- reading -------------------------------------------------------------------------------------------- */
 
 struct store_record {
@@ -131,6 +142,8 @@ struct store_query {
     uint32_t limit, offset; /* 1 ≤ limit, limit + offset ≤ LIMIT_WINDOW */
     bool group;             /* one hit per item: the nearest of its records; limit and offset count items */
     bool with_vectors;
+    bool exact;                  /* the true nearest, whatever it costs; a backend may always do so */
+    const struct filter *filter; /* only records it is true for are hits */
 };
 /*
  * Nearest first; equal distances by fileid, so that pages neither overlap nor skip while nothing is written.
@@ -148,6 +161,42 @@ enum result store_get_item(struct store *store, const char *collection, int64_t 
 /* Up to `limit` records with fileid > `after` (all where `from_start`), in fileid order, without vectors. */
 enum result store_browse(struct store *store, const char *collection, bool from_start, int64_t after,
     uint32_t limit, int64_t deadline_ms, struct store_records *out, struct err *err) ERR_MUST_USE;
+/* The same of the records a filter is true for. */
+struct store_browse {
+    bool from_start;
+    int64_t after;
+    uint32_t limit;
+    bool with_vectors;
+    const struct filter *filter;
+};
+enum result store_browse_where(struct store *store, const char *collection, const struct store_browse *browse,
+    int64_t deadline_ms, struct store_records *out, struct err *err) ERR_MUST_USE;
+
+/* How often each value of a field occurs among the records a filter is true for. */
+struct store_facet_query {
+    const char *field; /* "tags", or a path into brief as filters write it: brief["colour"]. NULL: tags and
+                          up to LIMIT_FACET_FIELDS paths of brief, those that tell records apart best */
+    uint32_t limit;    /* values a field, the most frequent first, equal ones by value; 1 to LIMIT_FACET_VALUES */
+    const struct filter *filter;
+};
+struct store_facet_value {
+    char *json; /* a JSON string, number, true or false */
+    uint64_t count;
+};
+struct store_facet {
+    char *field;
+    struct store_facet_value *values;
+    size_t count;
+    uint64_t distinct; /* all values there are, also those beyond `limit` */
+};
+struct store_facets {
+    struct store_facet *items;
+    size_t count;
+};
+void store_facets_free(struct store_facets *facets);
+enum result store_facets(struct store *store, const char *collection, const struct store_facet_query *query,
+    int64_t deadline_ms, struct store_facets *out, struct err *err) ERR_MUST_USE;
+
 /* The thumbnail, appended to `out`. ERR_NOT_FOUND: no such record, or none kept. */
 enum result store_thumbnail(struct store *store, const char *collection, int64_t fileid, int64_t deadline_ms,
     struct buf *out, struct err *err) ERR_MUST_USE;

@@ -20,16 +20,19 @@ struct store_backend {
     enum result (*list)(void *state, char ***names, size_t *count, struct err *err);
     enum result (*stats)(
         void *state, const char *collection, int64_t deadline_ms, struct store_stats *out, struct err *err);
-    enum result (*count)(
-        void *state, const char *collection, int64_t deadline_ms, uint64_t *out, struct err *err);
+    enum result (*count)(void *state, const char *collection, const struct filter *filter,
+        int64_t deadline_ms, uint64_t *out, struct err *err);
     enum result (*write)(void *state, const char *collection, struct store_write *writes, size_t count,
         int64_t deadline_ms, struct err *err);
     enum result (*search)(void *state, const char *collection, const struct store_query *query,
         int64_t deadline_ms, struct store_records *out, struct err *err);
     enum result (*get)(void *state, const char *collection, bool by_item, int64_t id, int64_t deadline_ms,
         struct store_records *out, struct err *err);
-    enum result (*browse)(void *state, const char *collection, bool from_start, int64_t after, uint32_t limit,
+    enum result (*browse)(void *state, const char *collection, const struct store_browse *browse,
         int64_t deadline_ms, struct store_records *out, struct err *err);
+    /* NULL where the backend cannot. */
+    enum result (*facets)(void *state, const char *collection, const struct store_facet_query *query,
+        int64_t deadline_ms, struct store_facets *out, struct err *err);
     enum result (*thumbnail)(void *state, const char *collection, int64_t fileid, int64_t deadline_ms,
         struct buf *out, struct err *err);
     enum result (*check)(void *state, store_check_fn report, void *user, struct err *err);

@@ -181,7 +181,7 @@ static void search_limits(void **state)
         {"\"offset\":-1", "offset"},
         {"\"limit\":10,\"offset\":16375", "offset"},
         {"\"group\":5", "group"},
-        {"\"filter\":\"fileid > 1\"", "filter"},
+        {"\"filter\":\"fileid = 1\"", "filter"},
         {"\"filter\":7", "filter"},
     };
     struct world *w = *state;

@@ -72,8 +72,8 @@ bool embedded_collection_sound(struct embedded_collection *c, uint32_t slot);
 /* --- read.c --------------------------------------------------------------------------------------------- */
 enum result embedded_collection_get(struct embedded_collection *c, bool by_item, int64_t id,
     int64_t deadline_ms, struct store_records *out, struct err *err) ERR_MUST_USE;
-enum result embedded_collection_browse(struct embedded_collection *c, bool from_start, int64_t after,
-    uint32_t limit, int64_t deadline_ms, struct store_records *out, struct err *err) ERR_MUST_USE;
+enum result embedded_collection_browse(struct embedded_collection *c, const struct store_browse *browse,
+    int64_t deadline_ms, struct store_records *out, struct err *err) ERR_MUST_USE;
 enum result embedded_collection_thumbnail(struct embedded_collection *c, int64_t fileid, int64_t deadline_ms,
     struct buf *out, struct err *err) ERR_MUST_USE;
 enum result embedded_collection_stats(struct embedded_collection *c, int64_t deadline_ms,

@@ -414,11 +414,22 @@ static enum result embedded_stats(
     return r;
 }
 
-static enum result embedded_count(
-    void *state, const char *name, int64_t deadline_ms, uint64_t *out, struct err *err)
+/* Until the columns of filter/ are kept in step with the records here. */
+static enum result refuse_filter(const struct filter *filter, struct err *err)
+{
+    if (!filter)
+        return ERR_OK;
+    return err_set_field(err, ERR_UNSUPPORTED, "filter",
+        "filters are not available in this version; nothing was done. Leave `filter` away or empty");
+}
+
+static enum result embedded_count(void *state, const char *name, const struct filter *filter,
+    int64_t deadline_ms, uint64_t *out, struct err *err)
 {
     struct entry *entry = NULL;
-    enum result r = acquire(state, name, deadline_ms, &entry, err);
+    enum result r = refuse_filter(filter, err);
+    if (!r)
+        r = acquire(state, name, deadline_ms, &entry, err);
     if (r)
         return r;
     *out = atomic_load(&entry->collection->count);
@@ -442,7 +453,9 @@ static enum result embedded_search(void *state, const char *name, const struct s
     int64_t deadline_ms, struct store_records *out, struct err *err)
 {
     struct entry *entry = NULL;
-    enum result r = acquire(state, name, deadline_ms, &entry, err);
+    enum result r = refuse_filter(query->filter, err);
+    if (!r)
+        r = acquire(state, name, deadline_ms, &entry, err);
     if (r)
         return r;
     r = embedded_collection_search(entry->collection, query, deadline_ms, out, err);
@@ -462,14 +475,16 @@ static enum result embedded_get(void *state, const char *name, bool by_item, int
     return r;
 }
 
-static enum result embedded_browse(void *state, const char *name, bool from_start, int64_t after,
-    uint32_t limit, int64_t deadline_ms, struct store_records *out, struct err *err)
+static enum result embedded_browse(void *state, const char *name, const struct store_browse *browse,
+    int64_t deadline_ms, struct store_records *out, struct err *err)
 {
     struct entry *entry = NULL;
-    enum result r = acquire(state, name, deadline_ms, &entry, err);
+    enum result r = refuse_filter(browse->filter, err);
+    if (!r)
+        r = acquire(state, name, deadline_ms, &entry, err);
     if (r)
         return r;
-    r = embedded_collection_browse(entry->collection, from_start, after, limit, deadline_ms, out, err);
+    r = embedded_collection_browse(entry->collection, browse, deadline_ms, out, err);
     release(state, entry);
     return r;
 }

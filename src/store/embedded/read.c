@@ -110,19 +110,26 @@ enum result embedded_collection_get(struct embedded_collection *c, bool by_item,
     return r;
 }
 
-enum result embedded_collection_browse(struct embedded_collection *c, bool from_start, int64_t after,
-    uint32_t limit, int64_t deadline_ms, struct store_records *out, struct err *err)
+enum result embedded_collection_browse(struct embedded_collection *c, const struct store_browse *browse,
+    int64_t deadline_ms, struct store_records *out, struct err *err)
 {
-    struct embedded_reading g = {.c = c, .out = {.dimension = c->meta.settings.dimension, .next = after}};
+    struct embedded_reading g = {
+        .c = c,
+        .with_vectors = browse->with_vectors,
+        .out = {.dimension = c->meta.settings.dimension, .next = browse->after},
+    };
     struct embedded_reader *reader = NULL;
+    struct embedded_snapshot snapshot;
     enum result r = embedded_readers_take(&c->readers, deadline_ms, &reader, err);
     if (r)
         return r;
-    sqlite3_stmt *stmt = from_start ? reader->browse_all : reader->browse;
-    if (!from_start)
-        sqlite3_bind_int64(stmt, 1, after);
-    sqlite3_bind_int64(stmt, 2, (sqlite3_int64)limit + 1);
-    r = collect(&g, reader, stmt, limit, err);
+    sqlite3_stmt *stmt = browse->from_start ? reader->browse_all : reader->browse;
+    embedded_slots_enter(&c->slots, &snapshot);
+    if (!browse->from_start)
+        sqlite3_bind_int64(stmt, 1, browse->after);
+    sqlite3_bind_int64(stmt, 2, (sqlite3_int64)browse->limit + 1);
+    r = collect(&g, reader, stmt, browse->limit, err);
+    embedded_slots_leave(&c->slots, &snapshot);
     embedded_readers_give(&c->readers, reader);
     if (!r)
         *out = g.out;

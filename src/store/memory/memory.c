@@ -6,6 +6,7 @@
 #include "store/store_backend.h"
 
 #include "base/limits.h"
+#include "filter/interpret.h"
 #include "kernel/kernel.h"
 
 #include <inttypes.h>
@@ -222,15 +223,34 @@ out:
     return r;
 }
 
-static enum result memory_count(
-    void *state, const char *name, int64_t deadline_ms, uint64_t *out, struct err *err)
+/* A text that is not JSON counts as absent: the store takes any. */
+static bool matches(const struct filter *filter, const struct record *n)
+{
+    if (!filter)
+        return true;
+    struct filter_record record = {
+        .fileid = n->fileid,
+        .itemid = n->itemid,
+        .tags = json_tokener_parse(n->tags),
+        .brief = json_tokener_parse(n->brief),
+    };
+    bool yes = filter_interpret(filter, &record) == FILTER_TRUE;
+    json_object_put(record.tags);
+    json_object_put(record.brief);
+    return yes;
+}
+
+static enum result memory_count(void *state, const char *name, const struct filter *filter,
+    int64_t deadline_ms, uint64_t *out, struct err *err)
 {
     struct memory *m = state;
     struct collection *c = NULL;
     enum result r = find(m, name, &c, err);
     if (r)
         return r;
-    *out = c->count;
+    *out = 0;
+    for (size_t i = 0; i < c->count; i++)
+        *out += matches(filter, &c->records[i]);
     pthread_mutex_unlock(&m->mutex);
     return ERR_OK;
 }
@@ -427,11 +447,11 @@ static size_t best_of_each(struct hit *hits, size_t count)
     return kept;
 }
 
-static enum result pick(const struct collection *c, struct hit *hits, const struct store_query *query,
-    struct store_records *out, struct err *err)
+static enum result pick(const struct collection *c, struct hit *hits, size_t count,
+    const struct store_query *query, struct store_records *out, struct err *err)
 {
     enum result r = ERR_OK;
-    size_t n = query->group ? best_of_each(hits, c->count) : c->count,
+    size_t n = query->group ? best_of_each(hits, count) : count,
            end = (size_t)query->offset + query->limit;
     qsort(hits, n, sizeof *hits, compare_hits);
     for (size_t i = query->offset; !r && i < n && i < end; i++) {
@@ -463,10 +483,12 @@ static enum result memory_search(void *state, const char *name, const struct sto
     if (r)
         goto out;
     kernel_get()->f16_to_f32(halves, q, dim);
+    size_t count = 0;
     for (size_t i = 0; i < c->count; i++)
-        hits[i] = (struct hit){key_of(c, q, c->records[i].vector), &c->records[i]};
+        if (matches(query->filter, &c->records[i]))
+            hits[count++] = (struct hit){key_of(c, q, c->records[i].vector), &c->records[i]};
     records.dimension = dim;
-    r = pick(c, hits, query, &records, err);
+    r = pick(c, hits, count, query, &records, err);
     if (r)
         store_records_free(&records);
     else
@@ -508,24 +530,29 @@ static enum result memory_get(void *state, const char *name, bool by_item, int64
     return r;
 }
 
-static enum result memory_browse(void *state, const char *name, bool from_start, int64_t after,
-    uint32_t limit, int64_t deadline_ms, struct store_records *out, struct err *err)
+static enum result memory_browse(void *state, const char *name, const struct store_browse *browse,
+    int64_t deadline_ms, struct store_records *out, struct err *err)
 {
     struct memory *m = state;
     struct collection *c = NULL;
-    struct store_records records = {.next = after};
+    struct store_records records = {.next = browse->after};
     enum result r = find(m, name, &c, err);
     if (r)
         return r;
     records.dimension = c->settings.dimension;
-    size_t i = from_start ? 0 : find_record(c->records, c->count, after);
-    if (!from_start && i < c->count && c->records[i].fileid == after)
+    size_t i = browse->from_start ? 0 : find_record(c->records, c->count, browse->after);
+    if (!browse->from_start && i < c->count && c->records[i].fileid == browse->after)
         i++;
-    for (; !r && i < c->count && records.count < limit; i++) {
-        r = append(c, &records, &c->records[i], false, err);
+    for (; !r && i < c->count && !records.more; i++) {
+        if (!matches(browse->filter, &c->records[i]))
+            continue;
+        if (records.count == browse->limit) {
+            records.more = true;
+            break;
+        }
+        r = append(c, &records, &c->records[i], browse->with_vectors, err);
         records.next = c->records[i].fileid;
     }
-    records.more = i < c->count;
     if (r)
         store_records_free(&records);
     else
