@@ -39,6 +39,9 @@ static const struct route {
     {"POST", "/v1/collections/{c}/search", NATIVE, v1_search},
     {"POST", "/v1/embed", NATIVE, v1_embed},
     {"GET", "/v1/models", NATIVE, v1_models},
+    {"GET", "/v1/jobs", NATIVE, v1_jobs_list},
+    {"GET", "/v1/jobs/{id}", NATIVE, v1_job_get},
+    {"DELETE", "/v1/jobs/{id}", NATIVE, v1_job_cancel},
     {"GET", "/healthz", NATIVE, v1_healthz},
     {"GET", "/readyz", NATIVE, v1_readyz},
 };

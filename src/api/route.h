@@ -15,7 +15,7 @@ struct route_call {
     const struct http_request *request;
     struct http_reply *reply;
     char collection[LIMIT_COLLECTION_NAME + 2]; /* of the path, one longer than a name may be; "" where there is none */
-    char id[32];                                /* {fileid} of the path, as text */
+    char id[64];                                /* {fileid} or {id} of the path, as text */
     bool read; /* the parameters are read: what is now wrong with `image` is the picture itself */
 };
 
@@ -32,7 +32,7 @@ enum result compatible_delete(struct route_call *call, struct err *err);
 enum result compatible_drop(struct route_call *call, struct err *err);
 enum result compatible_get(struct route_call *call, struct err *err);
 
-/* /v1 (v1_collections.c, v1_images.c, v1_search.c). */
+/* /v1: each family in its file. */
 enum result v1_collections_list(struct route_call *call, struct err *err);
 enum result v1_collection_create(struct route_call *call, struct err *err);
 enum result v1_collection_stats(struct route_call *call, struct err *err);
@@ -45,6 +45,9 @@ enum result v1_images_browse(struct route_call *call, struct err *err);
 enum result v1_search(struct route_call *call, struct err *err);
 enum result v1_embed(struct route_call *call, struct err *err);
 enum result v1_models(struct route_call *call, struct err *err);
+enum result v1_jobs_list(struct route_call *call, struct err *err);
+enum result v1_job_get(struct route_call *call, struct err *err);
+enum result v1_job_cancel(struct route_call *call, struct err *err);
 enum result v1_healthz(struct route_call *call, struct err *err);
 enum result v1_readyz(struct route_call *call, struct err *err);
 

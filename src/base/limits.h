@@ -79,6 +79,11 @@
 #define LIMIT_FILTER_CACHE 64                /* results of filters kept for the next time */
 #define LIMIT_FILTER_CACHE_BYTES (64 * LIMIT_MIB)
 
+/* Jobs. */
+#define LIMIT_JOBS_RUNNING 8                 /* at once */
+#define LIMIT_JOBS_KEPT 64                   /* remembered after their end */
+#define LIMIT_JOB_RESULT LIMIT_MIB           /* JSON text */
+
 /* Index. */
 #define LIMIT_INDEX_EF_BUILD 512             /* candidates looked at when a row is linked */
 #define LIMIT_INDEX_THREADS 64

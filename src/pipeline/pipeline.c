@@ -23,6 +23,7 @@ struct pipeline {
     struct pipeline_options options;
     const struct embed_info *model;
     struct batcher *batcher;
+    struct jobs *jobs;
     pthread_mutex_t mutex;
     pthread_cond_t decoder_free;
     unsigned decoders_free;
@@ -43,6 +44,8 @@ enum result pipeline_new(const struct pipeline_options *options, struct pipeline
         return err_no_memory(err);
     }
     enum result r = batcher_new(options->embed, &p->batcher, err);
+    if (r == ERR_OK)
+        r = jobs_new(&p->jobs, err);
     if (r) {
         pipeline_free(p);
         return r;
@@ -55,6 +58,7 @@ void pipeline_free(struct pipeline *p)
 {
     if (!p)
         return;
+    jobs_free(p->jobs);
     batcher_free(p->batcher);
     pthread_cond_destroy(&p->decoder_free);
     pthread_mutex_destroy(&p->mutex);
@@ -69,6 +73,11 @@ struct store *pipeline_store(struct pipeline *p)
 const struct embed_info *pipeline_model(struct pipeline *p)
 {
     return p->model;
+}
+
+struct jobs *pipeline_jobs(struct pipeline *p)
+{
+    return p->jobs;
 }
 
 static enum result decode_limited(struct pipeline *p, const void *data, size_t len, const struct image_want *want,

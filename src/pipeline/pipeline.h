@@ -13,6 +13,7 @@
 #include "base/err.h"
 #include "embed/embed.h"
 #include "fetch/fetch.h"
+#include "pipeline/jobs.h"
 #include "store/store.h"
 
 struct pipeline;
@@ -32,6 +33,8 @@ void pipeline_free(struct pipeline *pipeline);
 
 struct store *pipeline_store(struct pipeline *pipeline);
 const struct embed_info *pipeline_model(struct pipeline *pipeline);
+/* Long work over this pipeline's parts; it is stopped, and waited for, by pipeline_free() before anything else. */
+struct jobs *pipeline_jobs(struct pipeline *pipeline);
 
 /* Where a picture comes from: `data`, else `url`. */
 struct pipeline_picture {

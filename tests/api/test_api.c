@@ -11,6 +11,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <unistd.h>
 #include <cmocka.h>
 
 /* 1×1 PNGs, as base64. */
@@ -286,6 +287,46 @@ static void routes_and_methods(void **state)
     assert_int_equal(w->status, 405);
 }
 
+static enum result long_work(struct job *job, void *user, struct buf *result, struct err *err)
+{
+    job_progress(job, 3, 7);
+    job_message(job, "a \"message\"");
+    while (!job_cancelled(job))
+        usleep(1000);
+    return buf_append_str(result, "[1,2]");
+}
+
+static void jobs_are_listed_shown_and_cancelled(void **state)
+{
+    struct world *w = *state;
+    char id[JOB_ID_SIZE], path[64];
+    assert_string_equal(ask(w, &(struct ask){.method = "GET", .path = "/v1/jobs"}), "{\"jobs\":[]}");
+    struct job_work work = {.kind = "tune", .collection = "shop", .run = long_work};
+    assert_int_equal(jobs_start(pipeline_jobs(w->pipeline), &work, id, NULL), ERR_OK);
+    snprintf(path, sizeof path, "/v1/jobs/%s", id);
+    const char *text;
+    do
+        text = ask(w, &(struct ask){.method = "GET", .path = path});
+    while (!strstr(text, "message\\\""));
+    assert_int_equal(w->status, 200);
+    assert_non_null(strstr(text, "\"kind\":\"tune\",\"collection\":\"shop\",\"state\":\"running\",\"done\":3,\"total\":7,"));
+    assert_non_null(strstr(text, "\"finished\":null,\"result\":null}"));
+    assert_non_null(strstr(ask(w, &(struct ask){.method = "GET", .path = "/v1/jobs"}), id));
+    ask(w, &(struct ask){.method = "DELETE", .path = path});
+    assert_true(w->status == 202 || w->status == 200);
+    do
+        text = ask(w, &(struct ask){.method = "GET", .path = path});
+    while (strstr(text, "\"running\""));
+    assert_non_null(strstr(text, "\"state\":\"done\""));
+    assert_non_null(strstr(text, "Z\",\"result\":[1,2]}"));
+    ask(w, &(struct ask){.method = "DELETE", .path = path});
+    assert_int_equal(w->status, 200);
+    ask(w, &(struct ask){.method = "GET", .path = "/v1/jobs/nothing"});
+    assert_int_equal(w->status, 404);
+    ask(w, &(struct ask){.method = "DELETE", .path = "/v1/jobs/nothing"});
+    assert_int_equal(w->status, 404);
+}
+
 /* A row of the table that no request above can reach would be dead; each pattern must be found through the gate. */
 static void every_route_is_reachable(void **state)
 {
@@ -325,6 +366,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(limits_of_tags_and_brief, set_up, tear_down),
         cmocka_unit_test_setup_teardown(parameters_stand_anywhere, set_up, tear_down),
         cmocka_unit_test_setup_teardown(routes_and_methods, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(jobs_are_listed_shown_and_cancelled, set_up, tear_down),
         cmocka_unit_test_setup_teardown(every_route_is_reachable, set_up, tear_down),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
