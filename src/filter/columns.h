@@ -69,6 +69,8 @@ bool filter_rows_contain(const struct filter_rows *rows, uint32_t row);
 size_t filter_rows_list(const struct filter_rows *rows, uint64_t offset, uint32_t *out, size_t max);
 /* Set bit r % 64 of words[r / 64] for each row r below 64 × count. Other bits are left alone. */
 void filter_rows_words(const struct filter_rows *rows, uint64_t *words, size_t count);
+/* Bit r % 64 of word r / 64 for each row r; rows beyond are not in the set. As long as the rows. */
+const uint64_t *filter_rows_direct(const struct filter_rows *rows, size_t *count);
 struct roaring_bitmap_s;
 /* For callers that compute with sets themselves; as long as the rows. */
 const struct roaring_bitmap_s *filter_rows_bitmap(const struct filter_rows *rows);

@@ -7,13 +7,16 @@
  * A set of rows is a CRoaring bitmap that several may hold. It is made from words by writing CRoaring's
  * portable format (RoaringFormatSpec, no run containers), which is an order of magnitude faster than adding
  * rows, and the same in every version of the library: 65,536 rows are a sorted list of 16-bit numbers, or a
- * bitmap from 4,097 rows on.
+ * bitmap from 4,097 rows on. The words themselves are kept beside it, for a search wants to ask for a row in
+ * a single load.
  */
 
 struct filter_rows {
     atomic_uint holders;
     uint64_t count;
     roaring_bitmap_t *bitmap;
+    uint64_t *words;
+    size_t word_count;
 };
 
 enum { COOKIE = 12346, LIST_MAX = 4096, BITMAP_BYTES = FILTER_CHUNK_ROWS / 8 };
@@ -75,7 +78,7 @@ static char *serialize(const uint64_t *words, const uint32_t *counts, size_t chu
     return data;
 }
 
-enum result filter_rows_new(const uint64_t *words, size_t count, struct filter_rows **out)
+enum result filter_rows_new(uint64_t *words, size_t count, struct filter_rows **out)
 {
     size_t chunks = count / FILTER_CHUNK_WORDS, len = 0;
     struct filter_rows *rows = calloc(1, sizeof *rows);
@@ -97,6 +100,8 @@ out:
         free(rows);
         return ERR_NO_MEMORY;
     }
+    rows->words = words;
+    rows->word_count = count;
     atomic_init(&rows->holders, 1);
     *out = rows;
     return ERR_OK;
@@ -113,6 +118,7 @@ void filter_rows_free(struct filter_rows *rows)
     if (!rows || atomic_fetch_sub_explicit(&rows->holders, 1, memory_order_acq_rel) > 1)
         return;
     roaring_bitmap_free(rows->bitmap);
+    free(rows->words);
     free(rows);
 }
 
@@ -155,6 +161,12 @@ void filter_rows_words(const struct filter_rows *rows, uint64_t *words, size_t c
     roaring_iterate(rows->bitmap, set_bit, &span);
 }
 
+const uint64_t *filter_rows_direct(const struct filter_rows *rows, size_t *count)
+{
+    *count = rows->word_count;
+    return rows->words;
+}
+
 const struct roaring_bitmap_s *filter_rows_bitmap(const struct filter_rows *rows)
 {
     return rows->bitmap;
@@ -162,5 +174,5 @@ const struct roaring_bitmap_s *filter_rows_bitmap(const struct filter_rows *rows
 
 size_t filter_rows_bytes(const struct filter_rows *rows)
 {
-    return sizeof *rows + roaring_bitmap_size_in_bytes(rows->bitmap);
+    return sizeof *rows + roaring_bitmap_size_in_bytes(rows->bitmap) + rows->word_count * sizeof *rows->words;
 }

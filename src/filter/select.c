@@ -311,6 +311,8 @@ enum result filter_columns_select(
     }
     if (!r)
         r = filter_rows_new(truths.yes, s.words, &rows);
+    if (!r)
+        truths.yes = NULL; /* it is theirs */
     truths_free(&truths);
     if (r)
         return err_no_memory(err);

@@ -84,8 +84,8 @@ void filter_posting_free(struct filter_posting *posting);
 void filter_posting_words(const struct filter_posting *posting, uint64_t *words);
 size_t filter_posting_bytes(const struct filter_posting *posting);
 
-/* rows.c: a set of rows from `count` words; cache.c */
-enum result filter_rows_new(const uint64_t *words, size_t count, struct filter_rows **out) ERR_MUST_USE;
+/* rows.c: a set of rows from `count` words, which become its own on success; cache.c */
+enum result filter_rows_new(uint64_t *words, size_t count, struct filter_rows **out) ERR_MUST_USE;
 struct filter_rows *filter_rows_share(struct filter_rows *rows);
 size_t filter_rows_bytes(const struct filter_rows *rows);
 struct filter_rows *filter_cache_get(struct filter_columns *c, const struct filter *filter);

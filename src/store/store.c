@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/limits.h"
 #include "base/parse.h"
+#include "filter/interpret.h"
 #include "kernel/kernel.h"
 
 #include <inttypes.h>
@@ -242,6 +243,23 @@ enum result store_thumbnail(struct store *store, const char *collection, int64_t
 enum result store_check(struct store *store, store_check_fn report, void *user, struct err *err)
 {
     return store->backend->check(store->state, report, user, err);
+}
+
+bool store_filter_matches(
+    const struct filter *filter, int64_t fileid, int64_t itemid, const char *tags, const char *brief)
+{
+    if (!filter)
+        return true;
+    struct filter_record record = {
+        .fileid = fileid,
+        .itemid = itemid,
+        .tags = json_tokener_parse(tags),
+        .brief = json_tokener_parse(brief),
+    };
+    bool yes = filter_interpret(filter, &record) == FILTER_TRUE;
+    json_object_put(record.tags);
+    json_object_put(record.brief);
+    return yes;
 }
 
 void store_records_free(struct store_records *records)

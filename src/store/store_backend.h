@@ -51,4 +51,11 @@ struct store {
 enum result store_vector_to_f16(const float *vector, uint32_t given, uint32_t dimension, const char *what,
     uint16_t *out, struct err *err) ERR_MUST_USE;
 
+/*
+ * Is the filter true of a record with these texts? NULL: of every one. A text that is not JSON counts as
+ * absent: the store takes any. For stores without columns, and for looking again at what columns gave.
+ */
+bool store_filter_matches(
+    const struct filter *filter, int64_t fileid, int64_t itemid, const char *tags, const char *brief);
+
 #endif

@@ -340,11 +340,19 @@ def test_an_invalid_filter_never_means_none(api, catalogue, value):
     failed(api.search(name, pictures[1], filter=value), "filter")
 
 
-@pytest.mark.parametrize("value", ["fileid == 1", "itemid in [1000, 1001]", 'brief["n"] > 3'])
-def test_filters_are_refused_clearly_until_they_work(api, catalogue, value):
-    """This version has no filter language. To be replaced by tests of it when it has one."""
+@pytest.mark.parametrize("value, right", [
+    ("fileid == 1", lambda n: n == 1),
+    ("itemid in [1000, 1001]", lambda n: n <= 4),
+    ('brief["n"] > 3', lambda n: n > 3),
+    ('array_contains(tags, "tag2") and not (fileid >= 20)', lambda n: n % 3 == 2 and n < 20),
+    ('brief["absent"] == 1', lambda n: False)])
+def test_only_what_the_filter_is_true_for_is_found(api, catalogue, value, right):
     name, pictures = catalogue
-    failed(api.search(name, pictures[1], filter=value), "filter")
+    for group in (False, True):
+        hits = api.search(name, pictures[1], filter=value, group=group, limit=100).data
+        expected = {n for n in pictures if right(n)}
+        assert {hit["fileid"] for hit in hits} <= expected
+        assert len(hits) == len({(n - 1) // 2 for n in expected} if group else expected)
 
 
 @pytest.mark.parametrize("value", [1, True, [], {"a": 1}], ids=str)

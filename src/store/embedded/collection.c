@@ -73,6 +73,7 @@ enum result embedded_collection_open(const struct store_sys *sys, const char *pa
     snprintf(c->path, sizeof c->path, "%s", path);
     pthread_mutex_init(&c->mutex, NULL);
     clock_cond_init(&c->arrival);
+    embedded_columns_init(&c->columns);
 
     enum result r = embedded_path(file, path, "meta.db", err);
     if (!r)
@@ -80,6 +81,7 @@ enum result embedded_collection_open(const struct store_sys *sys, const char *pa
     if (!r) {
         embedded_readers_init(&c->readers, file);
         atomic_store(&c->number, c->meta.number);
+        atomic_store(&c->ahead, c->meta.change);
         r = embedded_path(file, path, "vectors.f16", err);
     }
     if (!r)
@@ -103,6 +105,7 @@ void embedded_collection_close(struct embedded_collection *c)
 {
     if (!c)
         return;
+    embedded_columns_free(&c->columns);
     embedded_readers_free(&c->readers);
     embedded_pictures_close(&c->pictures);
     embedded_records_close(&c->records);

@@ -4,7 +4,8 @@
  * statistics; check.c compare everything.
  *
  * Locks, in the order they may be taken: the registry's (embedded.c) is never held here. `mutex` guards the
- * queue of writers. slots.mutex, readers.mutex and pictures.mutex are leaves. While `leading` is true one
+ * queue of writers. columns.lock may be held when slots.mutex is taken. slots.mutex, readers.mutex,
+ * pictures.mutex and columns.mutex are leaves. While `leading` is true one
  * thread, the leader, owns records, vectors' writing half, pictures' writing half and slots' writing half
  * without any lock.
  */
@@ -12,6 +13,7 @@
 #define STORE_EMBEDDED_COLLECTION_H
 
 #include "kernel/kernel.h"
+#include "store/embedded/columns.h"
 #include "store/embedded/pictures.h"
 #include "store/embedded/records.h"
 #include "store/embedded/slots.h"
@@ -33,6 +35,9 @@ struct embedded_collection {
     struct embedded_slots slots;
     struct embedded_pictures pictures; /* of a collection with thumbnails */
 
+    struct embedded_columns columns;
+
+    _Atomic uint64_t ahead;  /* of slots.seq while a commit may be in meta.db and not yet in memory */
     _Atomic uint64_t number; /* the next write number */
     _Atomic uint64_t count;
     _Atomic uint64_t damaged; /* visible slots found damaged */
@@ -72,6 +77,8 @@ bool embedded_collection_sound(struct embedded_collection *c, uint32_t slot);
 /* --- read.c --------------------------------------------------------------------------------------------- */
 enum result embedded_collection_get(struct embedded_collection *c, bool by_item, int64_t id,
     int64_t deadline_ms, struct store_records *out, struct err *err) ERR_MUST_USE;
+enum result embedded_collection_count(struct embedded_collection *c, const struct filter *filter,
+    int64_t deadline_ms, uint64_t *out, struct err *err) ERR_MUST_USE;
 enum result embedded_collection_browse(struct embedded_collection *c, const struct store_browse *browse,
     int64_t deadline_ms, struct store_records *out, struct err *err) ERR_MUST_USE;
 enum result embedded_collection_thumbnail(struct embedded_collection *c, int64_t fileid, int64_t deadline_ms,

@@ -13,7 +13,8 @@
  * fails takes only its own rows with it; slots written (pwrite). Then, in this order, each a promise about
  * the disk:
  *
- *     fdatasync of vectors.f16 → COMMIT of pictures.db → COMMIT of meta.db → memory (slots.h) → answer
+ *     fdatasync of vectors.f16 → COMMIT of pictures.db → COMMIT of meta.db → memory (columns.h, slots.h) →
+ *     answer
  *
  * The COMMIT of meta.db is the moment of truth (invariant V2 of vectors.c). A failure before it undoes
  * everything, for every caller of the group: these are failures of the disk. Slots written for a failed
@@ -67,6 +68,7 @@ struct effect {
     size_t index;
     uint32_t shown, retired; /* slots */
     uint32_t moved;          /* slot whose itemid changes */
+    uint32_t kept;           /* slot of an UPDATE without a vector */
     int64_t itemid;
     uint64_t picture; /* 0: none is written */
     int count;        /* −1, 0, 1 */
@@ -302,8 +304,9 @@ static enum result write_row(
             return r;
         row.slot = e->shown;
         e->retired = old ? (uint32_t)old->slot : EMBEDDED_NO_SLOT;
-    } else if (old && row.itemid != old->itemid) {
-        e->moved = (uint32_t)old->slot;
+    } else if (old) {
+        e->kept = (uint32_t)old->slot;
+        e->moved = row.itemid != old->itemid ? e->kept : EMBEDDED_NO_SLOT;
         e->itemid = row.itemid;
     }
     if (w->thumbnail_len && c->meta.settings.thumbnails) {
@@ -342,7 +345,8 @@ static enum result do_write(
         .existed = found,
         .shown = EMBEDDED_NO_SLOT,
         .retired = EMBEDDED_NO_SLOT,
-        .moved = EMBEDDED_NO_SLOT};
+        .moved = EMBEDDED_NO_SLOT,
+        .kept = EMBEDDED_NO_SLOT};
     if (w->kind == STORE_DELETE) {
         r = found ? delete_row(g, e, &old, err) : ERR_OK;
     } else if (w->kind == STORE_UPDATE && !found) {
@@ -450,6 +454,67 @@ static enum result do_requests(struct group *g, struct err *err)
     return r;
 }
 
+/* An UPDATE gives only a part of the record: the columns want all of it, as meta.db has it now. */
+static enum result put_updated(struct embedded_collection *c, uint32_t slot, int64_t fileid)
+{
+    struct embedded_texts texts;
+    bool found = false;
+    enum result r = embedded_records_texts(&c->records, fileid, &texts, &found, NULL);
+    if (!r && found && texts.slot == slot) /* else a later write of this commit has a say */
+        embedded_columns_put(&c->columns,
+            &(struct filter_columns_row){.row = slot,
+                .fileid = fileid,
+                .itemid = texts.itemid,
+                .tags = texts.tags,
+                .tags_len = texts.tags_len,
+                .brief = texts.brief,
+                .brief_len = texts.brief_len});
+    embedded_records_texts_end(&c->records);
+    return r;
+}
+
+static enum result put_effect(struct embedded_collection *c, const struct effect *e)
+{
+    const struct store_write *w = &e->request->writes[e->index];
+    uint32_t slot = e->shown != EMBEDDED_NO_SLOT ? e->shown : e->kept;
+    if (slot == EMBEDDED_NO_SLOT)
+        return ERR_OK;
+    if (w->kind == STORE_UPDATE)
+        return put_updated(c, slot, w->fileid);
+    embedded_columns_put(&c->columns,
+        &(struct filter_columns_row){.row = slot,
+            .fileid = w->fileid,
+            .itemid = w->has_itemid ? w->itemid : w->fileid,
+            .tags = w->tags,
+            .tags_len = strlen(w->tags),
+            .brief = w->brief,
+            .brief_len = strlen(w->brief)});
+    return ERR_OK;
+}
+
+/* What is new, before it is seen; columns.h says why in this order. */
+static void put_columns(struct group *g)
+{
+    struct embedded_collection *c = g->c;
+    embedded_columns_begin(&c->columns);
+    if (!embedded_columns_wanted(&c->columns))
+        return;
+    for (size_t i = 0; i < g->count; i++)
+        if (put_effect(c, &g->effects[i])) {
+            embedded_columns_give_up(&c->columns);
+            return;
+        }
+}
+
+static void remove_columns(struct group *g)
+{
+    struct embedded_collection *c = g->c;
+    for (size_t i = 0; i < g->count; i++)
+        if (g->effects[i].retired != EMBEDDED_NO_SLOT)
+            embedded_columns_remove(&c->columns, g->effects[i].retired);
+    embedded_columns_end(&c->columns);
+}
+
 /* The commit has happened: let every search that starts from now on see it. */
 static void apply(struct group *g)
 {
@@ -499,12 +564,17 @@ static enum result commit(struct group *g, struct err *err)
         r = write_pictures(g, err);
     if (r)
         goto out;
-    r = embedded_records_commit(&c->records, atomic_load(&c->slots.seq) + 1, atomic_load(&c->number), err);
+    uint64_t seq = atomic_load(&c->slots.seq);
+    atomic_store(&c->ahead, seq + 1);
+    r = embedded_records_commit(&c->records, seq + 1, atomic_load(&c->number), err);
     if (r) {
         unwrite_pictures(g);
+        atomic_store(&c->ahead, seq);
         goto out;
     }
+    put_columns(g);
     apply(g);
+    remove_columns(g);
     return ERR_OK;
 out:
     embedded_records_rollback(&c->records);

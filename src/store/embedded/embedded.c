@@ -414,27 +414,16 @@ static enum result embedded_stats(
     return r;
 }
 
-/* Until the columns of filter/ are kept in step with the records here. */
-static enum result refuse_filter(const struct filter *filter, struct err *err)
-{
-    if (!filter)
-        return ERR_OK;
-    return err_set_field(err, ERR_UNSUPPORTED, "filter",
-        "filters are not available in this version; nothing was done. Leave `filter` away or empty");
-}
-
 static enum result embedded_count(void *state, const char *name, const struct filter *filter,
     int64_t deadline_ms, uint64_t *out, struct err *err)
 {
     struct entry *entry = NULL;
-    enum result r = refuse_filter(filter, err);
-    if (!r)
-        r = acquire(state, name, deadline_ms, &entry, err);
+    enum result r = acquire(state, name, deadline_ms, &entry, err);
     if (r)
         return r;
-    *out = atomic_load(&entry->collection->count);
+    r = embedded_collection_count(entry->collection, filter, deadline_ms, out, err);
     release(state, entry);
-    return ERR_OK;
+    return r;
 }
 
 static enum result embedded_write(void *state, const char *name, struct store_write *writes, size_t count,
@@ -453,9 +442,7 @@ static enum result embedded_search(void *state, const char *name, const struct s
     int64_t deadline_ms, struct store_records *out, struct err *err)
 {
     struct entry *entry = NULL;
-    enum result r = refuse_filter(query->filter, err);
-    if (!r)
-        r = acquire(state, name, deadline_ms, &entry, err);
+    enum result r = acquire(state, name, deadline_ms, &entry, err);
     if (r)
         return r;
     r = embedded_collection_search(entry->collection, query, deadline_ms, out, err);
@@ -479,9 +466,7 @@ static enum result embedded_browse(void *state, const char *name, const struct s
     int64_t deadline_ms, struct store_records *out, struct err *err)
 {
     struct entry *entry = NULL;
-    enum result r = refuse_filter(browse->filter, err);
-    if (!r)
-        r = acquire(state, name, deadline_ms, &entry, err);
+    enum result r = acquire(state, name, deadline_ms, &entry, err);
     if (r)
         return r;
     r = embedded_collection_browse(entry->collection, browse, deadline_ms, out, err);

@@ -6,6 +6,7 @@
 #include "store/embedded/collection.h"
 
 #include "base/clock.h"
+#include "store/store_backend.h"
 
 #include <inttypes.h>
 #include <sys/stat.h>
@@ -110,6 +111,166 @@ enum result embedded_collection_get(struct embedded_collection *c, bool by_item,
     return r;
 }
 
+/* --- under a filter ------------------------------------------------------------------------------------- */
+
+enum result embedded_collection_count(struct embedded_collection *c, const struct filter *filter,
+    int64_t deadline_ms, uint64_t *out, struct err *err)
+{
+    struct embedded_selection selection;
+    struct embedded_snapshot snapshot;
+    if (!filter) {
+        *out = atomic_load(&c->count);
+        return ERR_OK;
+    }
+    enum result r = embedded_columns_select(c, filter, deadline_ms, &snapshot, &selection, err);
+    if (r)
+        return r;
+    uint64_t n = filter_rows_count(selection.rows);
+    uint32_t used = atomic_load_explicit(&c->slots.used, memory_order_acquire);
+    size_t words = 0;
+    const uint64_t *word = filter_rows_direct(selection.rows, &words);
+    for (size_t i = 0; !selection.exact && i < words; i++)
+        for (uint64_t rows = word[i]; rows; rows &= rows - 1) {
+            uint32_t slot = (uint32_t)(i * 64) + (uint32_t)__builtin_ctzll(rows);
+            n -= slot >= used || !embedded_slot_visible(embedded_slots_at(&c->slots, slot), snapshot.seq);
+        }
+    embedded_slots_leave(&c->slots, &snapshot);
+    filter_rows_free(selection.rows);
+    *out = n;
+    return ERR_OK;
+}
+
+/* The records with the smallest fileids of those that are offered. */
+struct lowest {
+    struct place {
+        int64_t fileid;
+        uint32_t slot;
+    } *places; /* 2 · want */
+    size_t count, want;
+    int64_t highest; /* none beyond is wanted */
+};
+
+static int by_fileid(const void *a, const void *b)
+{
+    const struct place *x = a, *y = b;
+    return (x->fileid > y->fileid) - (x->fileid < y->fileid);
+}
+
+static void cut(struct lowest *l)
+{
+    qsort(l->places, l->count, sizeof *l->places, by_fileid);
+    if (l->count < l->want)
+        return;
+    l->count = l->want;
+    l->highest = l->places[l->want - 1].fileid;
+}
+
+static void find_lowest(struct embedded_collection *c, const struct store_browse *browse,
+    const struct filter_rows *rows, uint64_t seq, struct lowest *l)
+{
+    size_t words = 0;
+    const uint64_t *word = filter_rows_direct(rows, &words);
+    uint32_t used = atomic_load_explicit(&c->slots.used, memory_order_acquire);
+    for (size_t i = 0; i < words; i++)
+        for (uint64_t bits = word[i]; bits; bits &= bits - 1) {
+            uint32_t n = (uint32_t)(i * 64) + (uint32_t)__builtin_ctzll(bits);
+            if (n >= used)
+                break;
+            const struct embedded_slot *slot = embedded_slots_at(&c->slots, n);
+            if (!embedded_slot_visible(slot, seq) || slot->fileid > l->highest ||
+                (!browse->from_start && slot->fileid <= browse->after))
+                continue;
+            l->places[l->count++] = (struct place){slot->fileid, n};
+            if (l->count == 2 * l->want)
+                cut(l);
+        }
+    cut(l);
+}
+
+static enum result append_place(
+    struct embedded_reading *g, struct embedded_reader *reader, int64_t fileid, struct err *err)
+{
+    struct embedded_row row;
+    bool found = false;
+    sqlite3_bind_int64(reader->by_file, 1, fileid);
+    enum result r = embedded_sql_row(reader->db, reader->by_file, &found, err);
+    if (!r && found)
+        r = embedded_reader_row(reader->by_file, &row, err);
+    if (!r && found)
+        r = embedded_collection_append(g, reader->by_file, &row, err);
+    sqlite3_reset(reader->by_file);
+    return r;
+}
+
+/* Records that were changed since they were found, and that the filter is no longer true for. */
+static void drop_changed(struct store_records *records, const struct filter *filter)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < records->count; i++) {
+        struct store_record *n = &records->items[i];
+        if (store_filter_matches(filter, n->fileid, n->itemid, n->tags, n->brief)) {
+            records->items[kept++] = *n;
+        } else {
+            free(n->tags);
+            free(n->brief);
+            free(n->vector);
+        }
+    }
+    records->count = kept;
+}
+
+static enum result fetch_places(struct embedded_reading *g, const struct store_browse *browse,
+    const struct lowest *l, uint64_t seq, int64_t deadline_ms, struct err *err)
+{
+    struct embedded_reader *reader = NULL;
+    size_t n = l->count < browse->limit ? l->count : browse->limit;
+    enum result r = embedded_readers_take(&g->c->readers, deadline_ms, &reader, err);
+    if (r)
+        return r;
+    r = embedded_reader_begin(reader, err);
+    for (size_t i = 0; !r && i < n; i++)
+        r = append_place(g, reader, l->places[i].fileid, err);
+    embedded_reader_end(reader);
+    embedded_readers_give(&g->c->readers, reader);
+    if (!r && atomic_load(&g->c->ahead) != seq)
+        drop_changed(&g->out, browse->filter);
+    if (n)
+        g->out.next = l->places[n - 1].fileid;
+    g->out.more = l->count > browse->limit;
+    return r;
+}
+
+static enum result browse_filtered(struct embedded_collection *c, const struct store_browse *browse,
+    int64_t deadline_ms, struct store_records *out, struct err *err)
+{
+    struct embedded_reading g = {
+        .c = c,
+        .with_vectors = browse->with_vectors,
+        .out = {.dimension = c->meta.settings.dimension, .next = browse->after},
+    };
+    struct lowest l = {.want = (size_t)browse->limit + 1, .highest = INT64_MAX};
+    struct embedded_selection selection;
+    struct embedded_snapshot snapshot;
+    enum result r = embedded_columns_select(c, browse->filter, deadline_ms, &snapshot, &selection, err);
+    if (r)
+        return r;
+    l.places = malloc(2 * l.want * sizeof *l.places);
+    if (!l.places) {
+        r = err_no_memory(err);
+    } else {
+        find_lowest(c, browse, selection.rows, snapshot.seq, &l);
+        r = fetch_places(&g, browse, &l, snapshot.seq, deadline_ms, err);
+    }
+    embedded_slots_leave(&c->slots, &snapshot);
+    filter_rows_free(selection.rows);
+    free(l.places);
+    if (r)
+        store_records_free(&g.out);
+    else
+        *out = g.out;
+    return r;
+}
+
 enum result embedded_collection_browse(struct embedded_collection *c, const struct store_browse *browse,
     int64_t deadline_ms, struct store_records *out, struct err *err)
 {
@@ -120,6 +281,8 @@ enum result embedded_collection_browse(struct embedded_collection *c, const stru
     };
     struct embedded_reader *reader = NULL;
     struct embedded_snapshot snapshot;
+    if (browse->filter)
+        return browse_filtered(c, browse, deadline_ms, out, err);
     enum result r = embedded_readers_take(&c->readers, deadline_ms, &reader, err);
     if (r)
         return r;

@@ -143,6 +143,8 @@ enum result embedded_records_open(
         {&w.release, "RELEASE one"},
         {&w.rollback_to, "ROLLBACK TO one"},
         {&w.find, "SELECT fileid, itemid, slot, number, picture FROM records WHERE fileid = ?1"},
+        {&w.texts,
+            "SELECT fileid, itemid, slot, number, picture, tags, brief FROM records WHERE fileid = ?1"},
         {&w.put, "INSERT INTO records(fileid, itemid, slot, number, picture, tags, brief)"
                  " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT(fileid) DO UPDATE SET"
                  " itemid = ?2, slot = ?3, number = ?4, picture = ?5, tags = ?6, brief = ?7"},
@@ -169,7 +171,7 @@ enum result embedded_records_open(
 void embedded_records_close(struct embedded_records *r)
 {
     sqlite3_stmt *all[] = {r->begin, r->commit, r->rollback, r->savepoint, r->release, r->rollback_to,
-        r->find, r->put, r->update, r->delete, r->numbers, r->garbage_add, r->garbage_list,
+        r->find, r->texts, r->put, r->update, r->delete, r->numbers, r->garbage_add, r->garbage_list,
         r->garbage_remove};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         sqlite3_finalize(all[i]);
@@ -269,6 +271,34 @@ enum result embedded_records_find(
     if (!r)
         *found = there;
     return r;
+}
+
+enum result embedded_records_texts(struct embedded_records *w, int64_t fileid, struct embedded_texts *out,
+    bool *found, struct err *err)
+{
+    struct embedded_row row = {0};
+    bool there = false;
+    sqlite3_bind_int64(w->texts, 1, fileid);
+    enum result r = embedded_sql_row(w->db, w->texts, &there, err);
+    if (!r && there)
+        r = embedded_reader_row(w->texts, &row, err);
+    *found = !r && there;
+    if (!*found)
+        return r;
+    *out = (struct embedded_texts){
+        .itemid = row.itemid,
+        .slot = row.slot,
+        .tags = (const char *)sqlite3_column_text(w->texts, EMBEDDED_COL_TAGS),
+        .brief = (const char *)sqlite3_column_text(w->texts, EMBEDDED_COL_BRIEF),
+        .tags_len = (size_t)sqlite3_column_bytes(w->texts, EMBEDDED_COL_TAGS),
+        .brief_len = (size_t)sqlite3_column_bytes(w->texts, EMBEDDED_COL_BRIEF),
+    };
+    return out->tags && out->brief ? ERR_OK : err_no_memory(err);
+}
+
+void embedded_records_texts_end(struct embedded_records *w)
+{
+    sqlite3_reset(w->texts);
 }
 
 static enum result write_row(struct embedded_records *w, sqlite3_stmt *stmt, const struct embedded_row *row,

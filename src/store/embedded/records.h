@@ -42,7 +42,7 @@ struct embedded_row {
 struct embedded_records {
     sqlite3 *db;
     sqlite3_stmt *begin, *commit, *rollback, *savepoint, *release, *rollback_to;
-    sqlite3_stmt *find, *put, *update, *delete, *numbers, *garbage_add, *garbage_list, *garbage_remove;
+    sqlite3_stmt *find, *texts, *put, *update, *delete, *numbers, *garbage_add, *garbage_list, *garbage_remove;
     int frames; /* in the log after the last commit */
 };
 
@@ -74,6 +74,16 @@ bool embedded_records_undo(struct embedded_records *r);
 
 enum result embedded_records_find(struct embedded_records *r, int64_t fileid, struct embedded_row *row,
     bool *found, struct err *err) ERR_MUST_USE;
+/* What the columns want of a record; the texts live until embedded_records_texts_end(). */
+struct embedded_texts {
+    int64_t itemid;
+    uint64_t slot;
+    const char *tags, *brief;
+    size_t tags_len, brief_len;
+};
+enum result embedded_records_texts(struct embedded_records *r, int64_t fileid, struct embedded_texts *out,
+    bool *found, struct err *err) ERR_MUST_USE;
+void embedded_records_texts_end(struct embedded_records *r);
 enum result embedded_records_put(struct embedded_records *r, const struct embedded_row *row, const char *tags,
     const char *brief, struct err *err) ERR_MUST_USE;
 /* tags, brief: NULL keeps them. */

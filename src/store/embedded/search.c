@@ -9,6 +9,9 @@
  * search starts again; leaving the row out would give fewer hits than there are. After a few such rounds it
  * asks the writers to pause, and is sure to finish.
  *
+ * A filter is turned into rows at the same moment as the snapshot is taken (columns.h). A record whose tags
+ * or brief change keeps its slot; so where a commit was made meanwhile, the texts of the page are asked again.
+ *
  * The query is rounded to 16 bits as the rows are, so that a vector finds itself at distance 0 exactly.
  */
 #include "store/embedded/collection.h"
@@ -24,6 +27,7 @@
 
 struct scan {
     struct embedded_collection *c;
+    struct embedded_selection selection; /* of this round; rows NULL: no filter */
     const struct store_query *query;
     float *vector; /* the query, rounded */
     float norm;    /* its length */
@@ -68,29 +72,60 @@ static float distance_of(const struct embedded_collection *c, float key)
     return c->meta.settings.metric == STORE_L2 ? key : 0 - key; /* never −0 */
 }
 
+static void look(const struct scan *s, uint32_t i, uint64_t seq, struct embedded_topk *top)
+{
+    const struct embedded_slot *slot = embedded_slots_at(&s->c->slots, i);
+    if (!embedded_slot_visible(slot, seq) || !embedded_collection_sound(s->c, i))
+        return;
+    float key = key_of(s, i);
+    if (!embedded_topk_wants(top, key))
+        return;
+    int64_t itemid = atomic_load_explicit(&slot->itemid, memory_order_relaxed);
+    struct embedded_candidate candidate = {
+        .key = key, .slot = i, .fileid = slot->fileid, .number = slot->number, .group = itemid};
+    embedded_topk_offer(top, &candidate);
+}
+
+/* The rows of the segment that a filter leaves, a bit each, or all of them. */
+static uint64_t rows_of(const uint64_t *words, size_t count, uint32_t word)
+{
+    if (!words)
+        return UINT64_MAX;
+    return word < count ? words[word] : 0;
+}
+
 static enum result scan(const struct scan *s, uint64_t seq, struct embedded_topk *top, struct err *err)
 {
     const struct embedded_slots *slots = &s->c->slots;
+    size_t count = 0;
+    const uint64_t *words = s->selection.rows ? filter_rows_direct(s->selection.rows, &count) : NULL;
     uint32_t used = atomic_load_explicit(&slots->used, memory_order_acquire);
-    for (uint32_t i = 0; i < used; i++) {
+    for (uint32_t i = 0; i < used; i += 64) {
         if (i % DEADLINE_ROWS == 0 && clock_passed(s->deadline_ms))
             return err_set(err, ERR_TIMEOUT, "the search of collection \"%s\" ran out of time", s->c->name);
-        if (!embedded_slots_has(slots, i)) {
-            i |= EMBEDDED_SEGMENT - 1;
+        if (!embedded_slots_has(slots, i))
             continue;
+        for (uint64_t rows = rows_of(words, count, i / 64); rows; rows &= rows - 1) {
+            uint32_t slot = i + (uint32_t)__builtin_ctzll(rows);
+            if (slot < used)
+                look(s, slot, seq, top);
         }
-        const struct embedded_slot *slot = embedded_slots_at(slots, i);
-        if (!embedded_slot_visible(slot, seq) || !embedded_collection_sound(s->c, i))
-            continue;
-        float key = key_of(s, i);
-        if (!embedded_topk_wants(top, key))
-            continue;
-        int64_t itemid = atomic_load_explicit(&slot->itemid, memory_order_relaxed);
-        struct embedded_candidate candidate = {
-            .key = key, .slot = i, .fileid = slot->fileid, .number = slot->number, .group = itemid};
-        embedded_topk_offer(top, &candidate);
     }
     return ERR_OK;
+}
+
+/*
+ * A record may have changed in its slot since the filter was asked; where no commit was made, none has. An
+ * answer that is out of date is `stale`.
+ */
+static void ask_again(const struct scan *s, uint64_t seq, struct embedded_reading *g)
+{
+    if (!s->query->filter || atomic_load(&s->c->ahead) == seq)
+        return;
+    for (size_t i = 0; i < g->out.count && !g->stale; i++) {
+        const struct store_record *n = &g->out.items[i];
+        g->stale = !store_filter_matches(s->query->filter, n->fileid, n->itemid, n->tags, n->brief);
+    }
 }
 
 /* The texts of one page, or `stale`. */
@@ -122,31 +157,46 @@ static enum result fetch(const struct scan *s, const struct embedded_topk *top,
     return r;
 }
 
-static enum result scan_and_fetch(const struct scan *s, struct embedded_reading *g, struct err *err)
+/* The moment that the search is of. */
+static enum result enter(struct scan *s, struct embedded_snapshot *snapshot, struct err *err)
+{
+    s->selection = (struct embedded_selection){0};
+    if (s->query->filter)
+        return embedded_columns_select(
+            s->c, s->query->filter, s->deadline_ms, snapshot, &s->selection, err);
+    embedded_slots_enter(&s->c->slots, snapshot);
+    return ERR_OK;
+}
+
+static enum result scan_and_fetch(struct scan *s, struct embedded_reading *g, struct err *err)
 {
     struct embedded_topk top = {0};
     struct embedded_snapshot snapshot;
     struct embedded_reader *reader = NULL;
     size_t window = (size_t)s->query->limit + s->query->offset;
-    uint32_t used = atomic_load_explicit(&s->c->slots.used, memory_order_acquire);
-    enum result r = embedded_topk_init(&top, window < used ? window : used + 1, s->query->group, err);
+    enum result r = enter(s, &snapshot, err);
     if (r)
         return r;
-    embedded_slots_enter(&s->c->slots, &snapshot);
-    r = scan(s, snapshot.seq, &top, err);
+    uint32_t used = atomic_load_explicit(&s->c->slots.used, memory_order_acquire);
+    r = embedded_topk_init(&top, window < used ? window : used + 1, s->query->group, err);
+    if (!r)
+        r = scan(s, snapshot.seq, &top, err);
     if (!r) {
         embedded_topk_sort(&top);
         r = embedded_readers_take(&s->c->readers, s->deadline_ms, &reader, err);
     }
     if (!r)
         r = fetch(s, &top, reader, g, err);
+    if (!r && !g->stale)
+        ask_again(s, snapshot.seq, g);
     embedded_readers_give(&s->c->readers, reader);
     embedded_slots_leave(&s->c->slots, &snapshot);
+    filter_rows_free(s->selection.rows);
     embedded_topk_free(&top);
     return r;
 }
 
-static enum result try_rounds(const struct scan *s, struct store_records *out, struct err *err)
+static enum result try_rounds(struct scan *s, struct store_records *out, struct err *err)
 {
     for (int round = 0;; round++) {
         struct embedded_reading g = {.c = s->c, .with_vectors = s->query->with_vectors};

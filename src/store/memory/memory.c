@@ -6,7 +6,6 @@
 #include "store/store_backend.h"
 
 #include "base/limits.h"
-#include "filter/interpret.h"
 #include "kernel/kernel.h"
 
 #include <inttypes.h>
@@ -223,21 +222,9 @@ out:
     return r;
 }
 
-/* A text that is not JSON counts as absent: the store takes any. */
 static bool matches(const struct filter *filter, const struct record *n)
 {
-    if (!filter)
-        return true;
-    struct filter_record record = {
-        .fileid = n->fileid,
-        .itemid = n->itemid,
-        .tags = json_tokener_parse(n->tags),
-        .brief = json_tokener_parse(n->brief),
-    };
-    bool yes = filter_interpret(filter, &record) == FILTER_TRUE;
-    json_object_put(record.tags);
-    json_object_put(record.brief);
-    return yes;
+    return store_filter_matches(filter, n->fileid, n->itemid, n->tags, n->brief);
 }
 
 static enum result memory_count(void *state, const char *name, const struct filter *filter,

@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/limits.h"
+#include "filter/filter.h"
 #include "store/embedded/embedded.h"
 
 #include <fcntl.h>
@@ -317,6 +318,94 @@ static void test_readers_and_writers(void **state)
     OK(store_check(store, NULL, NULL, err));
 }
 
+/* --- filters beside writers ----------------------------------------------------------------------------- */
+
+static struct filter *parse(const char *text)
+{
+    struct filter *filter = NULL;
+    OK(filter_parse(text, strlen(text), &filter, err));
+    return filter;
+}
+
+static enum result put_tagged(int64_t fileid, const char *tags, bool whole)
+{
+    float v[DIM];
+    vector_of(fileid, v);
+    struct store_write w = {
+        .kind = whole ? STORE_PUT : STORE_UPDATE, .fileid = fileid, .tags = tags, .brief = "{\"n\":1}"};
+    w.vector = whole ? v : NULL;
+    return store_write(store, "c", &w, 1, 0, NULL);
+}
+
+/* Each change of tags is seen by the next count, by this thread at least. */
+static void *change_tags(void *user)
+{
+    struct job *job = user;
+    char text[96];
+    snprintf(text, sizeof text, "fileid == %d and array_contains(tags, \"even\")", (int)job->base);
+    struct filter *filter = parse(text);
+    for (int i = 0; i < job->count; i++) {
+        bool even = i % 2 == 0;
+        uint64_t n = 9;
+        if (put_tagged(job->base, even ? "[\"even\"]" : "[\"odd\"]", i % 3 == 0) ||
+            store_count_where(store, "c", filter, 0, &n, NULL) || n != even)
+            atomic_fetch_add(&job->problems, 1);
+    }
+    filter_free(filter);
+    return NULL;
+}
+
+#define STEADY 30 /* records that nobody changes */
+
+/* Never a record that the filter is not true for, never fewer than there are for sure. */
+static void *search_tags(void *user)
+{
+    struct job *job = user;
+    struct filter *filter = parse("array_contains(tags, \"even\")");
+    float v[DIM];
+    vector_of(3, v);
+    while (!atomic_load(&stop)) {
+        struct store_records r = {0};
+        uint64_t n = 0;
+        struct store_query q = {.vector = v, .limit = STEADY, .filter = filter};
+        struct store_browse browse = {.from_start = true, .limit = 1000, .filter = filter};
+        bool bad = store_search(store, "c", &q, 0, &r, NULL) || r.count != STEADY;
+        for (size_t i = 0; i < r.count; i++)
+            bad |= !strstr(r.items[i].tags, "even");
+        store_records_free(&r);
+        bad |= store_count_where(store, "c", filter, 0, &n, NULL) || n < STEADY || n > STEADY + 4;
+        bad |= store_browse_where(store, "c", &browse, 0, &r, NULL) || r.count < STEADY;
+        for (size_t i = 0; i < r.count; i++)
+            bad |= !strstr(r.items[i].tags, "even");
+        store_records_free(&r);
+        if (bad)
+            atomic_fetch_add(&job->problems, 1);
+    }
+    filter_free(filter);
+    return NULL;
+}
+
+static void test_filters_beside_writers(void **state)
+{
+    struct job writers[4] = {0}, searchers[2] = {0};
+    sys.fdatasync = fdatasync;
+    for (int64_t i = 0; i < STEADY; i++)
+        assert_int_equal(put_tagged(1000 + i, "[\"even\"]", true), ERR_OK);
+    atomic_store(&stop, false);
+    for (int i = 0; i < 2; i++)
+        start(&searchers[i], search_tags);
+    for (int i = 0; i < 4; i++) {
+        writers[i] = (struct job){.base = i, .count = 200};
+        assert_int_equal(put_tagged(i, "[]", true), ERR_OK);
+        start(&writers[i], change_tags);
+    }
+    for (int i = 0; i < 4; i++)
+        finish(&writers[i]);
+    atomic_store(&stop, true);
+    for (int i = 0; i < 2; i++)
+        finish(&searchers[i]);
+}
+
 /* --- more collections than may be open, used, made and dropped by all at once --------------------------- */
 
 static void *use_collections(void *user)
@@ -371,6 +460,7 @@ int main(void)
         T(test_commit_limit),
         T(test_sync_blocks_no_reader),
         T(test_readers_and_writers),
+        T(test_filters_beside_writers),
         T(test_many_collections),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
