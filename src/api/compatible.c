@@ -27,7 +27,7 @@ enum result compatible_create(struct route_call *call, struct err *err)
     if (r == ERR_OK)
         r = params_collection(&params, &collection, err);
     if (r == ERR_OK)
-        r = pipeline_create(call->pipeline, collection, call->request->deadline_ms, err);
+        r = pipeline_create(call->pipeline, collection, NULL, call->request->deadline_ms, err);
     if (r == ERR_OK)
         r = reply_text(call, SUCCESS ",\"data\":null}", err);
     params_free(&params);

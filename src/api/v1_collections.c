@@ -1,4 +1,5 @@
 /* /v1/collections, /v1/models, /healthz and /readyz. */
+#include "api/params.h"
 #include "api/route.h"
 #include "base/cpu.h"
 #include "json/json.h"
@@ -75,7 +76,15 @@ enum result v1_collection_stats(struct route_call *call, struct err *err)
 
 enum result v1_collection_create(struct route_call *call, struct err *err)
 {
-    enum result r = pipeline_create(call->pipeline, call->collection, call->request->deadline_ms, err);
+    struct params params = {0};
+    struct pipeline_create options = {0};
+    bool found;
+    enum result r = params_parse(call->request, false, &params, err);
+    if (r == ERR_OK)
+        r = params_string(&params, "model", &found, &options.model, err);
+    if (r == ERR_OK)
+        r = pipeline_create(call->pipeline, call->collection, &options, call->request->deadline_ms, err);
+    params_free(&params);
     if (r)
         return r;
     call->reply->status = 201;
@@ -90,30 +99,58 @@ enum result v1_collection_drop(struct route_call *call, struct err *err)
     return r;
 }
 
+static enum result write_text_member(struct buf *out, const char *name, const char *value)
+{
+    enum result r = buf_appendf(out, ",\"%s\":", name);
+    return r ? r : json_append_string(out, value, strlen(value));
+}
+
+static enum result write_loaded(struct buf *out, const struct embed_info *info)
+{
+    enum result r = buf_appendf(out, ",\"precision\":\"%s\",\"threads\":%u,\"engine\":\"%s\"", info->precision, info->threads, info->engine);
+    if (r == ERR_OK)
+        r = write_text_member(out, "engine_version", info->engine_version);
+    return r ? r : write_text_member(out, "device", info->device);
+}
+
+static enum result write_model(struct buf *out, const struct models_entry *e)
+{
+    const struct manifest *m = &e->manifest;
+    bool readable = m->width > 0; /* else nothing but the name is known */
+    enum result r = buf_append_str(out, "{\"name\":");
+    if (r == ERR_OK)
+        r = json_append_string(out, m->name, strlen(m->name));
+    if (r == ERR_OK)
+        r = buf_appendf(out, ",\"default\":%s,\"loaded\":%s", e->is_default ? "true" : "false", e->info ? "true" : "false");
+    if (r == ERR_OK && readable)
+        r = buf_appendf(out, ",\"kind\":\"%s\",\"dimension\":%u,\"input\":[%u,%u]",
+            m->kind == MANIFEST_MASK ? "mask" : "embedding", m->dimension, m->width, m->height);
+    if (r == ERR_OK && readable)
+        r = write_text_member(out, "licence", m->licence);
+    if (r == ERR_OK && e->info)
+        r = write_loaded(out, e->info);
+    if (r == ERR_OK && e->problem[0])
+        r = write_text_member(out, "problem", e->problem);
+    return r ? r : buf_append_str(out, "}");
+}
+
 enum result v1_models(struct route_call *call, struct err *err)
 {
-    const struct embed_info *info = pipeline_model(call->pipeline);
-    const struct manifest *m = &info->manifest;
     struct buf *body = &call->reply->body;
-    enum result r = buf_append_str(body, "{\"models\":[{\"name\":");
-    if (r == ERR_OK)
-        r = json_append_string(body, m->name, strlen(m->name));
-    if (r == ERR_OK)
-        r = buf_appendf(body, ",\"dimension\":%u,\"input\":[%u,%u],\"precision\":\"%s\",\"threads\":%u,\"engine\":\"%s\",\"engine_version\":",
-            m->dimension, m->width, m->height, info->precision, info->threads, info->engine);
-    if (r == ERR_OK)
-        r = json_append_string(body, info->engine_version, strlen(info->engine_version));
-    if (r == ERR_OK)
-        r = buf_append_str(body, ",\"device\":");
-    if (r == ERR_OK)
-        r = json_append_string(body, info->device, strlen(info->device));
-    if (r == ERR_OK)
-        r = buf_append_str(body, ",\"licence\":");
-    if (r == ERR_OK)
-        r = json_append_string(body, m->licence, strlen(m->licence));
-    if (r == ERR_OK)
-        r = buf_append_str(body, "}]}");
-    return too_large(r, err);
+    struct models_entry *entries = NULL;
+    size_t count = 0;
+    enum result r = models_list(pipeline_models(call->pipeline), &entries, &count, err);
+    if (r)
+        return r;
+    r = buf_append_str(body, "{\"models\":[");
+    for (size_t i = 0; i < count && r == ERR_OK; i++) {
+        if (i)
+            r = buf_append_str(body, ",");
+        if (r == ERR_OK)
+            r = write_model(body, &entries[i]);
+    }
+    free(entries);
+    return too_large(r ? r : buf_append_str(body, "]}"), err);
 }
 
 enum result v1_healthz(struct route_call *call, struct err *err)

@@ -49,31 +49,40 @@ enum result v1_search(struct route_call *call, struct err *err)
     return r;
 }
 
+static enum result write_vector(struct buf *body, const struct manifest *m, const float *vector)
+{
+    enum result r = buf_append_str(body, "{\"model\":");
+    if (r == ERR_OK)
+        r = json_append_string(body, m->name, strlen(m->name));
+    if (r == ERR_OK)
+        r = buf_appendf(body, ",\"dimension\":%u,\"vector\":", m->dimension);
+    if (r == ERR_OK)
+        r = write_json_vector(body, vector, m->dimension);
+    return r ? r : buf_append_str(body, "}");
+}
+
 enum result v1_embed(struct route_call *call, struct err *err)
 {
-    const struct manifest *m = &pipeline_model(call->pipeline)->manifest;
     struct params params;
     struct pipeline_picture picture = {0};
-    struct buf *body = &call->reply->body;
-    float *vector = malloc(m->dimension * sizeof *vector);
+    const struct model *model = NULL;
+    const char *name = NULL;
+    float *vector = NULL;
+    bool found;
     enum result r = params_parse(call->request, true, &params, err);
-    if (r == ERR_OK && !vector)
-        r = err_no_memory(err);
+    if (r == ERR_OK)
+        r = params_string(&params, "model", &found, &name, err);
     if (r == ERR_OK)
         r = params_picture(&params, &picture, err);
-    call->read = r == ERR_OK;
     if (r == ERR_OK)
-        r = pipeline_embed(call->pipeline, &picture, call->request->deadline_ms, vector, err);
+        r = models_get(pipeline_models(call->pipeline), name, call->request->deadline_ms, &model, err);
+    call->read = r == ERR_OK;
     if (r == ERR_OK) {
-        r = buf_append_str(body, "{\"model\":");
-        if (r == ERR_OK)
-            r = json_append_string(body, m->name, strlen(m->name));
-        if (r == ERR_OK)
-            r = buf_appendf(body, ",\"dimension\":%u,\"vector\":", m->dimension);
-        if (r == ERR_OK)
-            r = write_json_vector(body, vector, m->dimension);
-        if (r == ERR_OK)
-            r = buf_append_str(body, "}");
+        vector = malloc(model->info->manifest.dimension * sizeof *vector);
+        r = vector ? pipeline_embed(call->pipeline, model, &picture, call->request->deadline_ms, vector, err) : err_no_memory(err);
+    }
+    if (r == ERR_OK) {
+        r = write_vector(&call->reply->body, &model->info->manifest, vector);
         if (r)
             err_set(err, r, "the reply is too large");
     }

@@ -132,7 +132,7 @@ static struct pipeline *pipeline_of(void *session, struct err *err)
 static enum result store_create_collection(void *session, const char *collection, struct err *err)
 {
     struct pipeline *p = pipeline_of(session, err);
-    return p ? pipeline_create(p, collection, deadline(), err) : ERR_INTERNAL;
+    return p ? pipeline_create(p, collection, NULL, deadline(), err) : ERR_INTERNAL;
 }
 
 static enum result store_drop_collection(void *session, const char *collection, struct err *err)

@@ -30,12 +30,16 @@ struct choice {
 };
 
 static const struct choice resizes[] = {{"short-side-crop", IMAGE_SHORT_SIDE_CROP},
-    {"fit-white", IMAGE_FIT_WHITE}, {"stretch", IMAGE_STRETCH}, {NULL, 0}};
+    {"fit-white", IMAGE_FIT_WHITE}, {"fit-black", IMAGE_FIT_BLACK}, {"stretch", IMAGE_STRETCH}, {NULL, 0}};
 static const struct choice channels[] = {{"rgb", false}, {"bgr", true}, {NULL, 0}};
 static const struct choice poolings[] = {
     {"none", MANIFEST_POOLING_NONE}, {"mean", MANIFEST_POOLING_MEAN}, {NULL, 0}};
 static const struct choice normalisations[] = {{"none", false}, {"l2", true}, {NULL, 0}};
-static const struct choice backgrounds[] = {{"none", 0}, {NULL, 0}};
+static const struct choice backgrounds[] = {{"none", IMAGE_BACKGROUND_NONE},
+    {"subject", IMAGE_BACKGROUND_SUBJECT}, {"white", IMAGE_BACKGROUND_WHITE}, {"black", IMAGE_BACKGROUND_BLACK}, {NULL, 0}};
+static const struct choice kinds[] = {{"embedding", MANIFEST_EMBEDDING}, {"mask", MANIFEST_MASK}, {NULL, 0}};
+static const struct choice ranges[] = {{"byte", false}, {"maximum", true}, {NULL, 0}};
+static const struct choice fills[] = {{"white", false}, {"black", true}, {NULL, 0}};
 
 __attribute__((format(printf, 3, 4))) static enum result wrong(
     struct reader *r, const char *path, const char *format, ...)
@@ -121,6 +125,13 @@ static enum result read_choice(struct reader *r, const char *path, const struct 
     return wrong(r, path, "is \"%s\"; it must be %s", word, all);
 }
 
+/* `*out` keeps its value where the member is absent. */
+static enum result read_optional_choice(
+    struct reader *r, const char *path, const struct choice *choices, int *out)
+{
+    return lookup(r->root, path) ? read_choice(r, path, choices, out) : ERR_OK;
+}
+
 /* Three finite numbers, one a channel. */
 static enum result read_per_channel(struct reader *r, const char *path, bool zero_allowed, float *out)
 {
@@ -200,9 +211,27 @@ static enum result read_file_name(struct reader *r, const char *folder, char *ou
     return result;
 }
 
+/* "crop" as the length that the short side is scaled to, rounded down as timm does it. */
+static enum result read_crop(struct reader *r, struct manifest *m)
+{
+    struct json_object *value = NULL;
+    if (!lookup(r->root, "input.crop"))
+        return ERR_OK;
+    enum result result = need(r, "input.crop", json_type_double, "a number", &value);
+    if (result)
+        return result;
+    double crop = json_object_get_double(value);
+    if (!(crop >= 0.5 && crop <= 1))
+        return wrong(r, "input.crop", "is %g; it must be between 0.5 and 1", crop);
+    if (m->resize != IMAGE_SHORT_SIDE_CROP || m->width != m->height)
+        return wrong(r, "input.crop", "goes with a square input and the resize \"short-side-crop\" only");
+    m->short_side = (uint32_t)(m->width / crop);
+    return ERR_OK;
+}
+
 static enum result read_input(struct reader *r, struct manifest *m)
 {
-    int resize = 0, bgr = 0;
+    int resize = 0, bgr = 0, range = 0;
     enum result result = read_text(r, "input.name", m->input_name, sizeof m->input_name);
     if (result == ERR_OK)
         result = read_number(r, "input.width", LIMIT_MODEL_SIDE, &m->width);
@@ -216,8 +245,24 @@ static enum result read_input(struct reader *r, struct manifest *m)
         result = read_per_channel(r, "input.mean", true, m->mean);
     if (result == ERR_OK)
         result = read_per_channel(r, "input.std", false, m->std);
+    if (result == ERR_OK)
+        result = read_optional_choice(r, "input.range", ranges, &range);
     m->resize = (enum image_resize)resize;
     m->bgr = bgr;
+    m->range_maximum = range;
+    return result ? result : read_crop(r, m);
+}
+
+static enum result read_canvas(struct reader *r, struct manifest *m)
+{
+    int fill = 0;
+    m->canvas_side = MANIFEST_CANVAS_SIDE;
+    if (!lookup(r->root, "canvas"))
+        return ERR_OK;
+    enum result result = read_number(r, "canvas.side", LIMIT_MODEL_SIDE, &m->canvas_side);
+    if (result == ERR_OK)
+        result = read_choice(r, "canvas.fill", fills, &fill);
+    m->canvas_black = fill;
     return result;
 }
 
@@ -225,6 +270,10 @@ static enum result read_output(struct reader *r, struct manifest *m)
 {
     int pooling = 0, l2 = 0;
     enum result result = read_text(r, "output.name", m->output_name, sizeof m->output_name);
+    if (result == ERR_OK && m->kind == MANIFEST_MASK) {
+        m->dimension = m->width * m->height;
+        return ERR_OK;
+    }
     if (result == ERR_OK)
         result = read_choice(r, "output.pooling", poolings, &pooling);
     if (result == ERR_OK)
@@ -238,7 +287,7 @@ static enum result read_output(struct reader *r, struct manifest *m)
 
 static enum result read_all(struct reader *r, const char *folder, struct manifest *m)
 {
-    int background = 0;
+    int background = 0, kind = MANIFEST_EMBEDDING;
     if (!json_object_is_type(r->root, json_type_object))
         return err_set(r->err, ERR_INVALID, "The manifest %s is wrong: it must be a JSON object.", r->file);
     enum result result = read_format(r);
@@ -247,11 +296,17 @@ static enum result read_all(struct reader *r, const char *folder, struct manifes
     if (result == ERR_OK)
         result = read_sum(r, m->sha256);
     if (result == ERR_OK)
+        result = read_optional_choice(r, "kind", kinds, &kind);
+    m->kind = (enum manifest_kind)kind;
+    if (result == ERR_OK)
         result = read_input(r, m);
     if (result == ERR_OK)
         result = read_output(r, m);
     if (result == ERR_OK)
         result = read_choice(r, "background", backgrounds, &background);
+    m->background = (enum image_background)background;
+    if (result == ERR_OK)
+        result = read_canvas(r, m);
     if (result == ERR_OK)
         result = read_text(r, "licence", m->licence, sizeof m->licence);
     if (result == ERR_OK)

@@ -7,10 +7,22 @@
  *              "channels": "rgb" | "bgr", "mean": [127, 127, 127], "std": [128, 128, 128]},
  *    "output": {"name": "embedding", "pooling": "none" | "mean", "normalisation": "l2" | "none",
  *               "dimension": 1280},
- *    "background": "none", "licence": "Apache-2.0", "source": "<where the weights came from>"}
+ *    "background": "none" | "subject" | "white" | "black",
+ *    "licence": "Apache-2.0", "source": "<where the weights came from>"}
  *
  * The value the network sees is (pixel − mean) / std, pixel in 0…255. "mean" pooling averages a [n, c, h, w]
- * output over h and w. Unknown members are ignored; a wrong or missing one is an error that names it.
+ * output over h and w. `background` is what new collections of the model do with it (image/subject.h). Unknown
+ * members are ignored; a wrong or missing one is an error that names it.
+ *
+ * Members that may be absent:
+ *   "kind": "embedding"           or "mask": the output is one number a pixel of the input, large where the subject
+ *                                 is. Such a model serves the background modes and no collection; its `dimension`,
+ *                                 `pooling` and `normalisation` are not looked at
+ *   "input.crop": 1               with "short-side-crop": the part of the short side that is kept. 0.95 with 224
+ *                                 pixels: short side to 235, the 224 in the middle
+ *   "input.range": "byte"         or "maximum": pixels are first multiplied so that the brightest becomes 255
+ *   "canvas": {"side": 800, "fill": "white" | "black"}
+ *                                 the square on which a background is removed
  *
  * `file` is an ONNX model, or the .xml of an OpenVINO IR, whose weights are in the .bin of the same name. The
  * sum is that of the file, of an IR that of the .xml followed by the .bin.
@@ -26,6 +38,9 @@
 #include <stdint.h>
 
 enum manifest_pooling { MANIFEST_POOLING_NONE, MANIFEST_POOLING_MEAN };
+enum manifest_kind { MANIFEST_EMBEDDING, MANIFEST_MASK };
+
+#define MANIFEST_CANVAS_SIDE 800 /* where the manifest says nothing, on white */
 
 struct manifest {
     char name[128];
@@ -40,6 +55,12 @@ struct manifest {
     bool l2_normalise;
     uint32_t dimension;
     char licence[128];
+    enum manifest_kind kind;
+    uint32_t short_side; /* as in struct image_want: 0 without "crop" */
+    bool range_maximum;
+    enum image_background background;
+    uint32_t canvas_side;
+    bool canvas_black;
 };
 
 /* Reads FOLDER/model.json and checks that the model's file exists; the sum is checked when the model is

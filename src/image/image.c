@@ -66,6 +66,10 @@ static enum result check_want(const struct image_want *want, struct err *err)
     if (want->width > LIMIT_MODEL_SIDE || want->height > LIMIT_MODEL_SIDE)
         return err_set(err, ERR_TOO_LARGE, "a model's input of %u × %u pixels is over the limit of %d a side",
             want->width, want->height, LIMIT_MODEL_SIDE);
+    if (want->short_side > 2 * LIMIT_MODEL_SIDE ||
+        (want->short_side && (want->short_side < want->width || want->short_side < want->height)))
+        return err_set(err, ERR_INVALID, "a short side of %u pixels does not fit a model's input of %u × %u",
+            want->short_side, want->width, want->height);
     if (want->thumbnail_side > LIMIT_THUMBNAIL_SIDE)
         return err_set(err, ERR_TOO_LARGE, "a thumbnail of %u pixels is over the limit of %d",
             want->thumbnail_side, LIMIT_THUMBNAIL_SIDE);

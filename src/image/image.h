@@ -19,12 +19,24 @@
 enum image_resize {
     IMAGE_SHORT_SIDE_CROP, /* short side to the target, then the centre */
     IMAGE_FIT_WHITE,       /* the whole picture, centred on white */
+    IMAGE_FIT_BLACK,       /* the same on black */
     IMAGE_STRETCH,         /* both sides to the target, aspect ratio lost */
+};
+
+/* What is done with the background; subject.h does it. */
+enum image_background {
+    IMAGE_BACKGROUND_NONE,    /* nothing */
+    IMAGE_BACKGROUND_SUBJECT, /* crop to the subject, background kept */
+    IMAGE_BACKGROUND_WHITE,   /* white instead of the background */
+    IMAGE_BACKGROUND_BLACK,   /* the same in black */
 };
 
 struct image_want {
     uint32_t width, height; /* of the model's input; 0×0: no pixels wanted */
     enum image_resize resize;
+    /* Of IMAGE_SHORT_SIDE_CROP: what the short side is scaled to, at least the longer of width and height where it is
+       not 0, which means just enough to fill them. */
+    uint32_t short_side;
     uint32_t thumbnail_side; /* longest side of the thumbnail; 0: none. Never enlarged */
 };
 

@@ -21,6 +21,12 @@ static void swap(uint32_t *a, uint32_t *b)
     *b = t;
 }
 
+/* Half of n: rounded down, or where models are given with a short side as Python's round() does it, to even. */
+static uint32_t half(uint32_t n, bool even)
+{
+    return n / 2 + (even && n % 4 == 3);
+}
+
 /* Upright sizes of the whole scaled picture, and the window the model gets. */
 static void fit_model(uint32_t w, uint32_t h, const struct image_want *want, struct image_plan *plan)
 {
@@ -30,16 +36,22 @@ static void fit_model(uint32_t w, uint32_t h, const struct image_want *want, str
     plan->scaled_height = plan->height = th;
     switch (want->resize) {
     case IMAGE_SHORT_SIDE_CROP:
-        if (wide)
+        if (want->short_side) {
+            bool wider = w >= h;
+            plan->scaled_width = wider ? scaled(w, want->short_side, h) : want->short_side;
+            plan->scaled_height = wider ? want->short_side : scaled(h, want->short_side, w);
+        } else if (wide) {
             plan->scaled_width = scaled(w, th, h);
-        else
+        } else {
             plan->scaled_height = scaled(h, tw, w);
+        }
         if (plan->scaled_width < tw)
             plan->scaled_width = tw;
         if (plan->scaled_height < th)
             plan->scaled_height = th;
         break;
     case IMAGE_FIT_WHITE:
+    case IMAGE_FIT_BLACK:
         if (wide)
             plan->scaled_height = scaled(h, tw, w);
         else
@@ -56,8 +68,9 @@ static void fit_model(uint32_t w, uint32_t h, const struct image_want *want, str
     case IMAGE_STRETCH:
         break;
     }
-    plan->left = (plan->scaled_width - plan->width) / 2;
-    plan->top = (plan->scaled_height - plan->height) / 2;
+    bool even = want->resize == IMAGE_SHORT_SIDE_CROP && want->short_side;
+    plan->left = half(plan->scaled_width - plan->width, even);
+    plan->top = half(plan->scaled_height - plan->height, even);
 }
 
 /*

@@ -133,7 +133,7 @@ static enum result make_pixels(const struct picture *from, const struct image_so
     if (!out->pixels)
         return ERR_NO_MEMORY;
     if ((uint64_t)plan->width * plan->height != (uint64_t)want->width * want->height)
-        memset(out->pixels, 255, bytes_of(want->width, want->height));
+        memset(out->pixels, want->resize == IMAGE_FIT_BLACK ? 0 : 255, bytes_of(want->width, want->height));
     place(from, plan, source->orientation, out->pixels + plan->pad_top * stride + (size_t)plan->pad_left * 3,
         stride);
     return ERR_OK;

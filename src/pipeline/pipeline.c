@@ -21,8 +21,7 @@
 
 struct pipeline {
     struct pipeline_options options;
-    const struct embed_info *model;
-    struct batcher *batcher;
+    struct models *models;
     struct jobs *jobs;
     pthread_mutex_t mutex;
     pthread_cond_t decoder_free;
@@ -35,7 +34,6 @@ enum result pipeline_new(const struct pipeline_options *options, struct pipeline
     if (!p)
         return err_no_memory(err);
     p->options = *options;
-    p->model = embed_describe(options->embed);
     p->decoders_free = options->decoders ? options->decoders : cpu_count();
     pthread_mutex_init(&p->mutex, NULL);
     if (clock_cond_init(&p->decoder_free)) {
@@ -43,7 +41,11 @@ enum result pipeline_new(const struct pipeline_options *options, struct pipeline
         free(p);
         return err_no_memory(err);
     }
-    enum result r = batcher_new(options->embed, &p->batcher, err);
+    const struct models_options models = {.embed = options->embed,
+        .folders = options->model_folders,
+        .folder_count = options->model_folder_count,
+        .open = options->model_options};
+    enum result r = models_new(&models, &p->models, err);
     if (r == ERR_OK)
         r = jobs_new(&p->jobs, err);
     if (r) {
@@ -59,7 +61,7 @@ void pipeline_free(struct pipeline *p)
     if (!p)
         return;
     jobs_free(p->jobs);
-    batcher_free(p->batcher);
+    models_free(p->models);
     pthread_cond_destroy(&p->decoder_free);
     pthread_mutex_destroy(&p->mutex);
     free(p);
@@ -72,7 +74,12 @@ struct store *pipeline_store(struct pipeline *p)
 
 const struct embed_info *pipeline_model(struct pipeline *p)
 {
-    return p->model;
+    return models_default(p->models)->info;
+}
+
+struct models *pipeline_models(struct pipeline *p)
+{
+    return p->models;
 }
 
 struct jobs *pipeline_jobs(struct pipeline *p)
@@ -116,8 +123,8 @@ static enum result fetch_picture(
 }
 
 /* The picture's vector into `vector`, and its thumbnail into `image` where `side` is not 0. */
-static enum result embed_picture(struct pipeline *p, const struct pipeline_picture *picture, uint32_t side,
-    int64_t deadline_ms, float *vector, struct image *image, struct err *err)
+static enum result embed_picture(struct pipeline *p, const struct model *model, const struct pipeline_picture *picture,
+    uint32_t side, int64_t deadline_ms, float *vector, struct image *image, struct err *err)
 {
     struct buf fetched;
     buf_init(&fetched, LIMIT_FETCH_BYTES);
@@ -135,8 +142,12 @@ static enum result embed_picture(struct pipeline *p, const struct pipeline_pictu
         r = err_set_field(err, ERR_INVALID, "image", "a picture is needed: `image` or `url`");
         goto out;
     }
-    const struct manifest *m = &p->model->manifest;
-    struct image_want want = {.width = m->width, .height = m->height, .resize = m->resize, .thumbnail_side = side};
+    const struct manifest *m = &model->info->manifest;
+    struct image_want want = {.width = m->width,
+        .height = m->height,
+        .resize = m->resize,
+        .short_side = m->short_side,
+        .thumbnail_side = side};
     struct image decoded = {0};
     r = decode_limited(p, data, len, &want, deadline_ms, &decoded, err);
     if (r) {
@@ -144,7 +155,7 @@ static enum result embed_picture(struct pipeline *p, const struct pipeline_pictu
             snprintf(err->field, sizeof err->field, "%s", from_url ? "url" : "image");
         goto out;
     }
-    r = batcher_run(p->batcher, decoded.pixels, vector, deadline_ms, err);
+    r = batcher_run(model->batcher, decoded.pixels, vector, deadline_ms, err);
     if (r)
         image_free(&decoded);
     else
@@ -154,46 +165,72 @@ out:
     return r;
 }
 
-enum result pipeline_embed(struct pipeline *p, const struct pipeline_picture *picture, int64_t deadline_ms,
-    float *vector, struct err *err)
+enum result pipeline_embed(struct pipeline *p, const struct model *model, const struct pipeline_picture *picture,
+    int64_t deadline_ms, float *vector, struct err *err)
 {
     struct image image = {0};
-    enum result r = embed_picture(p, picture, 0, deadline_ms, vector, &image, err);
+    if (!model)
+        model = models_default(p->models);
+    enum result r = embed_picture(p, model, picture, 0, deadline_ms, vector, &image, err);
     image_free(&image);
     return r;
 }
 
-enum result pipeline_create(struct pipeline *p, const char *collection, int64_t deadline_ms, struct err *err)
+enum result pipeline_create(struct pipeline *p, const char *collection, const struct pipeline_create *options,
+    int64_t deadline_ms, struct err *err)
 {
+    const struct model *model = NULL;
+    enum result r = models_get(p->models, options ? options->model : NULL, deadline_ms, &model, err);
+    if (r)
+        return r;
+    const struct manifest *m = &model->info->manifest;
+    if (m->kind != MANIFEST_EMBEDDING)
+        return err_set_field(err, ERR_INVALID, "model", "the model %.60s makes masks, not vectors: it is no model for a collection", m->name);
     struct store_settings settings = {
-        .dimension = p->model->manifest.dimension,
+        .dimension = m->dimension,
         .metric = p->options.metric,
         .thumbnails = p->options.thumbnail_side > 0,
     };
-    snprintf(settings.model, sizeof settings.model, "%s", p->model->manifest.name);
+    snprintf(settings.model, sizeof settings.model, "%s", m->name);
     return store_create(p->options.store, collection, &settings, deadline_ms, err);
 }
 
-/* The collection must exist and hold vectors of the model that is loaded. */
-static enum result check_collection(
-    struct pipeline *p, const char *collection, struct store_settings *settings, struct err *err)
+/* The collection, and the model it was made with. */
+static enum result open_collection(struct pipeline *p, const char *collection, int64_t deadline_ms,
+    struct store_settings *settings, const struct model **model, struct err *err)
 {
+    struct err why = {0};
     enum result r = store_settings(p->options.store, collection, settings, err);
     if (r)
         return r;
-    const struct manifest *m = &p->model->manifest;
-    if (strcmp(settings->model, m->name) != 0 || settings->dimension != m->dimension)
-        return err_set_field(err, ERR_INVALID, "collection",
-            "collection \"%.64s\" was made with the model %s (%u dimensions), but this server runs %s (%u): start it with "
-            "--model %s, or make a new collection",
-            collection, settings->model, settings->dimension, m->name, m->dimension, settings->model);
+    r = models_get(p->models, settings->model, deadline_ms, model, &why);
+    if (r == ERR_TIMEOUT)
+        return err_set(err, r, "%s", why.message);
+    if (r)
+        return err_set_field(err, r, "model",
+            "collection \"%.64s\" was made with the model %.60s (%u dimensions), which cannot be used: %.300s",
+            collection, settings->model, settings->dimension, why.message);
+    const struct manifest *m = &(*model)->info->manifest;
+    if (settings->dimension != m->dimension || m->kind != MANIFEST_EMBEDDING)
+        return err_set_field(err, ERR_INVALID, "model",
+            "collection \"%.64s\" has vectors of %u dimensions, but the model %.60s of this server makes %u: put the model "
+            "back that it was made with, or make a new collection",
+            collection, settings->dimension, m->name, m->dimension);
     return ERR_OK;
 }
 
+/* A collection that is written to. */
+struct destination {
+    const char *collection;
+    struct store_settings settings;
+    const struct model *model;
+};
+
 /* Embed where a picture is given, then write. */
-static enum result write_record(struct pipeline *p, const char *collection, const struct store_settings *settings,
-    const struct pipeline_record *record, int64_t deadline_ms, struct store_write *write, struct err *err)
+static enum result write_record(struct pipeline *p, const struct destination *to, const struct pipeline_record *record,
+    int64_t deadline_ms, struct store_write *write, struct err *err)
 {
+    const struct store_settings *settings = &to->settings;
     float *vector = NULL;
     struct image image = {0};
     enum result r = ERR_OK;
@@ -202,7 +239,7 @@ static enum result write_record(struct pipeline *p, const char *collection, cons
         if (!vector)
             return err_no_memory(err);
         uint32_t side = settings->thumbnails ? p->options.thumbnail_side : 0;
-        r = embed_picture(p, &record->picture, side, deadline_ms, vector, &image, err);
+        r = embed_picture(p, to->model, &record->picture, side, deadline_ms, vector, &image, err);
         if (r)
             goto out;
     }
@@ -215,7 +252,7 @@ static enum result write_record(struct pipeline *p, const char *collection, cons
     write->dimension = vector ? settings->dimension : 0;
     write->thumbnail = image.thumbnail;
     write->thumbnail_len = image.thumbnail_len;
-    r = store_write(p->options.store, collection, write, 1, deadline_ms, err);
+    r = store_write(p->options.store, to->collection, write, 1, deadline_ms, err);
 out:
     image_free(&image);
     free(vector);
@@ -225,8 +262,8 @@ out:
 enum result pipeline_add(struct pipeline *p, const char *collection, const struct pipeline_record *record,
     int64_t deadline_ms, struct err *err)
 {
-    struct store_settings settings;
-    enum result r = check_collection(p, collection, &settings, err);
+    struct destination to = {.collection = collection};
+    enum result r = open_collection(p, collection, deadline_ms, &to.settings, &to.model, err);
     if (r)
         return r;
     if (!record->picture.data && !record->picture.url)
@@ -235,14 +272,14 @@ enum result pipeline_add(struct pipeline *p, const char *collection, const struc
     whole.tags = record->tags ? record->tags : "[]";
     whole.brief = record->brief ? record->brief : "{}";
     struct store_write write = {.kind = STORE_PUT};
-    return write_record(p, collection, &settings, &whole, deadline_ms, &write, err);
+    return write_record(p, &to, &whole, deadline_ms, &write, err);
 }
 
 enum result pipeline_update(struct pipeline *p, const char *collection, const struct pipeline_record *record,
     int64_t deadline_ms, bool *found, struct err *err)
 {
-    struct store_settings settings;
-    enum result r = check_collection(p, collection, &settings, err);
+    struct destination to = {.collection = collection};
+    enum result r = open_collection(p, collection, deadline_ms, &to.settings, &to.model, err);
     if (r)
         return r;
     struct store_records present = {0};
@@ -257,7 +294,7 @@ enum result pipeline_update(struct pipeline *p, const char *collection, const st
         return ERR_OK;
     }
     struct store_write write = {.kind = STORE_UPDATE};
-    r = write_record(p, collection, &settings, record, deadline_ms, &write, err);
+    r = write_record(p, &to, record, deadline_ms, &write, err);
     if (r)
         return r;
     *found = write.status == ERR_OK;
@@ -268,7 +305,8 @@ enum result pipeline_search(struct pipeline *p, const char *collection, const st
     int64_t deadline_ms, struct store_records *out, struct err *err)
 {
     struct store_settings settings;
-    enum result r = check_collection(p, collection, &settings, err);
+    const struct model *model = NULL;
+    enum result r = open_collection(p, collection, deadline_ms, &settings, &model, err);
     if (r)
         return r;
     struct filter *filter = NULL;
@@ -278,7 +316,7 @@ enum result pipeline_search(struct pipeline *p, const char *collection, const st
             return r;
     }
     float *vector = malloc(settings.dimension * sizeof *vector);
-    r = vector ? pipeline_embed(p, &search->picture, deadline_ms, vector, err) : err_no_memory(err);
+    r = vector ? pipeline_embed(p, model, &search->picture, deadline_ms, vector, err) : err_no_memory(err);
     if (r == ERR_OK) {
         struct store_query query = {.vector = vector,
             .dimension = settings.dimension,

@@ -14,13 +14,17 @@
 #include "embed/embed.h"
 #include "fetch/fetch.h"
 #include "pipeline/jobs.h"
+#include "pipeline/models.h"
 #include "store/store.h"
 
 struct pipeline;
 
 struct pipeline_options {
     struct store *store; /* stays the caller's, outlives the pipeline */
-    struct embed *embed; /* the same */
+    struct embed *embed; /* the same: the default model */
+    const char *const *model_folders; /* where other models are looked for; see models.h */
+    size_t model_folder_count;
+    struct embed_options model_options; /* how those are opened; its strings outlive the pipeline */
     struct fetch *fetch; /* the same; NULL: `url` is refused */
     unsigned decoders;   /* 0: one per CPU */
     enum store_metric metric;  /* of new collections */
@@ -32,9 +36,11 @@ enum result pipeline_new(const struct pipeline_options *options, struct pipeline
 void pipeline_free(struct pipeline *pipeline);
 
 struct store *pipeline_store(struct pipeline *pipeline);
+/* Of the default model. */
 const struct embed_info *pipeline_model(struct pipeline *pipeline);
 /* Long work over this pipeline's parts; it is stopped, and waited for, by pipeline_free() before anything else. */
 struct jobs *pipeline_jobs(struct pipeline *pipeline);
+struct models *pipeline_models(struct pipeline *pipeline);
 
 /* Where a picture comes from: `data`, else `url`. */
 struct pipeline_picture {
@@ -43,11 +49,17 @@ struct pipeline_picture {
     const char *url;  /* NULL: none */
 };
 
-/* A vector of pipeline_model()->manifest.dimension floats into `vector`. */
-enum result pipeline_embed(struct pipeline *pipeline, const struct pipeline_picture *picture, int64_t deadline_ms,
-    float *vector, struct err *err) ERR_MUST_USE;
+/* A vector of that model's dimension into `vector`. `model` is of pipeline_models(), NULL the default one. */
+enum result pipeline_embed(struct pipeline *pipeline, const struct model *model, const struct pipeline_picture *picture,
+    int64_t deadline_ms, float *vector, struct err *err) ERR_MUST_USE;
 
-enum result pipeline_create(struct pipeline *pipeline, const char *collection, int64_t deadline_ms, struct err *err) ERR_MUST_USE;
+/* What a new collection may choose; zeroed: all as the server has it. */
+struct pipeline_create {
+    const char *model; /* name; NULL: the default one */
+};
+/* `options` may be NULL. ERR_NOT_FOUND and the others of models_get() for the model. */
+enum result pipeline_create(struct pipeline *pipeline, const char *collection, const struct pipeline_create *options,
+    int64_t deadline_ms, struct err *err) ERR_MUST_USE;
 
 /* One write of API.md: vector and thumbnail are made here. See struct store_write for the members. */
 struct pipeline_record {
@@ -57,7 +69,7 @@ struct pipeline_record {
     const char *tags, *brief;        /* JSON text; NULL: not given */
     struct pipeline_picture picture; /* of an update: may be empty */
 };
-/* ERR_INVALID where the collection was made with another model; the sentence says what to do. */
+/* The collection's own model is used. ERR_NOT_FOUND with field "model": it is not here; the sentence says what to do. */
 enum result pipeline_add(struct pipeline *pipeline, const char *collection, const struct pipeline_record *record,
     int64_t deadline_ms, struct err *err) ERR_MUST_USE;
 /* `found` is false, and nothing is fetched or decoded, where the fileid does not exist. */

@@ -42,31 +42,46 @@ static bool program_folder(char *out, size_t size)
     return true;
 }
 
-static enum result find_model(const struct config *config, char *out, size_t size, struct err *err)
+/* The folders of models, in the order in which they are looked through. */
+struct places {
+    char folders[5][PATH_MAX + 64];
+    const char *list[5];
+    size_t count;
+};
+
+static void find_places(const struct config *config, struct places *out)
+{
+    char program[PATH_MAX] = "";
+    size_t n = 0;
+    if (config->models)
+        snprintf(out->folders[n++], sizeof out->folders[0], "%s", config->models);
+    snprintf(out->folders[n++], sizeof out->folders[0], "%s/models", config->data);
+    if (program_folder(program, sizeof program)) {
+        snprintf(out->folders[n++], sizeof out->folders[0], "%s/models", program);
+        snprintf(out->folders[n++], sizeof out->folders[0], "%s/../models", program);
+        snprintf(out->folders[n++], sizeof out->folders[0], "%s/../share/lookalike/models", program);
+    }
+    out->count = n;
+    for (size_t i = 0; i < n; i++)
+        out->list[i] = out->folders[i];
+}
+
+static enum result find_model(
+    const struct config *config, const struct places *places, char *out, size_t size, struct err *err)
 {
     if (strchr(config->model, '/')) {
         snprintf(out, size, "%s", config->model);
         return ERR_OK; /* embed_open() says what is wrong with it */
     }
-    char program[PATH_MAX] = "", tried[5][PATH_MAX + 64];
-    size_t count = 0;
-    if (config->models)
-        snprintf(tried[count++], sizeof tried[0], "%s", config->models);
-    snprintf(tried[count++], sizeof tried[0], "%s/models", config->data);
-    if (program_folder(program, sizeof program)) {
-        snprintf(tried[count++], sizeof tried[0], "%s/models", program);
-        snprintf(tried[count++], sizeof tried[0], "%s/../models", program);
-        snprintf(tried[count++], sizeof tried[0], "%s/../share/lookalike/models", program);
-    }
-    for (size_t i = 0; i < count; i++) {
-        int n = snprintf(out, size, "%s/%s", tried[i], config->model);
+    for (size_t i = 0; i < places->count; i++) {
+        int n = snprintf(out, size, "%s/%s", places->list[i], config->model);
         if (n > 0 && (size_t)n < size && has_manifest(out))
             return ERR_OK;
     }
     return err_set(err, ERR_NOT_FOUND,
         "there is no model \"%.60s\" (a folder with model.json) in %.150s or beside the program; prepare it with "
         "`./scripts/run --setup-only`, or name its folder with --model PATH or --models DIR",
-        config->model, config->models ? config->models : tried[0]);
+        config->model, places->list[0]);
 }
 
 /* --- opening -------------------------------------------------------------------------------------------------- */
@@ -80,14 +95,15 @@ static enum result check_backend(const struct config *config, struct err *err)
     return ERR_OK;
 }
 
-static enum result open_model(struct wiring *w, const struct config *config, struct err *err)
+static enum result open_model(
+    struct wiring *w, const struct config *config, const struct places *places, struct err *err)
 {
     char folder[PATH_MAX * 2];
     enum result r = image_init(err);
     if (r)
         return r;
     w->images = true;
-    r = find_model(config, folder, sizeof folder, err);
+    r = find_model(config, places, folder, sizeof folder, err);
     if (r)
         return r;
     struct embed_options options = {
@@ -119,7 +135,9 @@ static enum result open_parts(struct wiring *w, const struct config *config, boo
     r = store_open_embedded(&store_options, &w->store, err);
     if (r || !with_model)
         return r;
-    r = open_model(w, config, err);
+    struct places places;
+    find_places(config, &places);
+    r = open_model(w, config, &places, err);
     if (r)
         return r;
     struct fetch_options fetch_options = {
@@ -130,6 +148,9 @@ static enum result open_parts(struct wiring *w, const struct config *config, boo
     struct pipeline_options options = {
         .store = w->store,
         .embed = w->embed,
+        .model_folders = places.list,
+        .model_folder_count = places.count,
+        .model_options = {.device = config->device, .threads = config->threads, .precision = config->precision},
         .fetch = w->fetch,
         .metric = metric_of(config),
         .thumbnail_side = config->thumbnails ? THUMBNAIL_SIDE : 0,

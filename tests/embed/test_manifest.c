@@ -95,7 +95,14 @@ static const struct change wrong[] = {
     {"/output/dimension", NULL, "output.dimension"},
     {"/output/dimension", "32769", "output.dimension"},
     {"/background", NULL, "background"},
-    {"/background", "\"black\"", "background"},
+    {"/background", "\"grey\"", "background"},
+    {"/kind", "\"classifier\"", "kind"},
+    {"/input/crop", "1.5", "input.crop"},
+    {"/input/crop", "0.9", "input.crop"}, /* the manifest's resize is fit-white */
+    {"/input/range", "\"wide\"", "input.range"},
+    {"/canvas", "{}", "canvas.side"},
+    {"/canvas", "{\"side\": 4096, \"fill\": \"white\"}", "canvas.side"},
+    {"/canvas", "{\"side\": 800, \"fill\": \"grey\"}", "canvas.fill"},
     {"/licence", NULL, "licence"},
 };
 

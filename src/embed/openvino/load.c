@@ -96,6 +96,11 @@ static enum result check_shape(
         *layout = "NCHW";
     else if (four && fits(d[3], 3) && d[3].max == 3 && fits(d[1], f->height) && fits(d[2], f->width))
         *layout = "NHWC";
+    else if (!four || (d[1].max == -1 && d[3].max == -1))
+        return err_set_field(err, ERR_INVALID, "input",
+            "The input of the model %s has %s: export it with three channels that are fixed, [n, 3, %u, %u].", f->file,
+            four || shape->rank.max == -1 ? "no fixed shape, every dimension is dynamic" : "not the four dimensions of pictures",
+            f->height, f->width);
     else
         return err_set_field(err, ERR_INVALID, "input",
             "The model %s does not take pictures of %ux%u pixels in three channels, as its manifest says.",
@@ -131,12 +136,19 @@ static enum result check_input(struct openvino_model *m, const char **layout, st
 
 static enum result check_output(struct openvino_model *m, struct err *err)
 {
+    const struct manifest *f = m->manifest;
     ov_output_const_port_t *port = NULL;
-    if (ov_model_const_output_by_name(m->model, m->manifest->output_name, &port) != OK)
-        return err_set_field(err, ERR_INVALID, "output.name", "The model %s has no output named %s.",
-            m->manifest->file, m->manifest->output_name);
+    ov_element_type_e type = DYNAMIC;
+    if (ov_model_const_output_by_name(m->model, f->output_name, &port) != OK)
+        return err_set_field(
+            err, ERR_INVALID, "output.name", "The model %s has no output named %s.", f->file, f->output_name);
+    enum result result = openvino_check(ov_port_get_element_type(port, &type), "inspect", f->file, err);
     ov_output_const_port_free(port);
-    return ERR_OK;
+    if (result == ERR_OK && type != F32 && type != F16 && type != BF16 && type != F64)
+        return err_set_field(err, ERR_INVALID, "output.name",
+            "The output %s of the model %s is %s, not floating-point numbers: it is no vector of a picture.", f->output_name, f->file,
+            type == STRING ? "text" : "something else");
+    return result;
 }
 
 /* What preprocessing is made of; each is released whether or not the next could be had. */

@@ -1,0 +1,158 @@
+"""Several models in one server: each collection has its own, and a model that is broken is nobody else's problem."""
+import hashlib
+import json
+import shutil
+
+import numpy
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+import support
+from support import OK, Api, picture
+from test_v1 import problem
+
+MODELS = support.BUILD.parent / "models"
+
+
+def small_model(path, side=32, dimension=8, shape=("n", 3, None, None), text=False):
+    """An ONNX file: a convolution and the mean over the picture; with `text` the output is of strings."""
+    shape = [side if part is None and side else part for part in shape]
+    weights = numpy.random.default_rng(5).standard_normal((dimension, 3, 3, 3)).astype(numpy.float32)
+    nodes = [helper.make_node("Conv", ["image", "w"], ["c"]), helper.make_node("GlobalAveragePool", ["c"], ["p"]),
+             helper.make_node("Flatten", ["p"], ["flat"])]
+    kind = TensorProto.STRING if text else TensorProto.FLOAT
+    nodes.append(helper.make_node("Cast", ["flat"], ["embedding"], to=kind))
+    graph = helper.make_graph(nodes, "small", [helper.make_tensor_value_info("image", TensorProto.FLOAT, shape)],
+                              [helper.make_tensor_value_info("embedding", kind, [shape[0], dimension])], [numpy_helper.from_array(weights, "w")])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+
+
+def write_manifest(folder, data, side=32, dimension=8, **changes):
+    manifest = {
+        "format": 1, "name": folder.name, "file": "model.onnx", "sha256": hashlib.sha256(data).hexdigest(),
+        "input": {"name": "image", "width": side, "height": side, "resize": "stretch", "channels": "rgb",
+                  "mean": [127, 127, 127], "std": [128, 128, 128]},
+        "output": {"name": "embedding", "pooling": "none", "normalisation": "l2", "dimension": dimension},
+        "background": "none", "licence": "test", "source": "a test", **changes}
+    (folder / "model.onnx").write_bytes(data)
+    (folder / "model.json").write_text(json.dumps(manifest))
+
+
+def broken_models(top):
+    """Name of a folder → words that the error must have."""
+    scratch = top / "scratch.onnx"
+    small_model(scratch)
+    good = scratch.read_bytes()
+
+    def make(folder, data, **changes):
+        (top / folder).mkdir()
+        write_manifest(top / folder, data, **changes)
+
+    make("small", good)
+    make("truncated", good[:-40])
+    make("noise", b"this is no model at all " * 50)
+    make("wrong-sum", good, sha256="0" * 64)
+    make("misnamed", good, name="another")
+    small_model(scratch, text=True)
+    make("words", scratch.read_bytes())
+    small_model(scratch, shape=("n", "c", "h", "w"))
+    make("dynamic", scratch.read_bytes())
+    scratch.unlink()
+    return {"truncated": "truncated/model.onnx", "noise": "noise/model.onnx", "wrong-sum": "sum", "misnamed": "another",
+            "words": "numbers", "dynamic": "fixed"}
+
+
+@pytest.fixture(scope="module", name="place")
+def fixture_place(servers, tmp_path_factory):
+    for name in ("efficientnet-lite0", "efficientnet-lite2"):
+        if not (MODELS / name / "model.json").exists():
+            pytest.skip(f"no model in {MODELS / name}")
+    top = tmp_path_factory.mktemp("models")
+    words = broken_models(top)
+    server = servers("--models", top)
+    client = Api(server.url)
+    yield server, client, words
+    client.close()
+
+
+def embedded(client, **query):
+    response = client.http.post("/v1/embed", content=picture(3), headers={"Content-Type": "image/jpeg"}, params=query)
+    assert response.status_code == 200, response.text[:500]
+    return response.json()
+
+
+def test_list(place):
+    _, client, words = place
+    models = {m["name"]: m for m in client.http.get("/v1/models").json()["models"]}
+    assert {"efficientnet-lite2", "efficientnet-lite0", "small", *words} <= set(models)
+    assert models["efficientnet-lite2"]["default"] and models["efficientnet-lite2"]["loaded"]
+    assert not models["small"]["default"]
+    assert models["efficientnet-lite0"]["input"] == [224, 224]
+    assert "another" in models["misnamed"]["problem"]
+
+
+def test_two_collections_two_models(place):
+    _, client, _ = place
+    for name, model, dimension in (("two_a", "efficientnet-lite0", 1280), ("two_b", "small", 8), ("two_c", None, 1280)):
+        made = client.http.put(f"/v1/collections/{name}", json={"model": model} if model else None)
+        assert made.status_code == 201, made.text
+        assert made.json()["model"] == (model or "efficientnet-lite2")
+        assert made.json()["dimension"] == dimension
+        for fileid in range(1, 6):
+            client.add(name, fileid, picture(fileid)).data
+        hits = client.search(name, picture(3)).data
+        assert hits[0]["fileid"] == 3 and hits[0]["distance"] < 1e-3
+        assert len(client.fetch(name, fileid=3).data[0]["vectors"]) == dimension
+        mine = embedded(client, **({"model": model} if model else {}))
+        assert len(mine["vector"]) == dimension and mine["model"] == (model or "efficientnet-lite2")
+    models = {m["name"]: m for m in client.http.get("/v1/models").json()["models"]}
+    assert models["efficientnet-lite0"]["loaded"] and models["small"]["loaded"]
+
+
+def test_broken_models_say_what_is_wrong_and_others_go_on(place):
+    server, client, words = place
+    for name, word in words.items():
+        response = client.http.put(f"/v1/collections/broken_{name.replace('-', '_')}", json={"model": name})
+        assert response.status_code in (400, 404, 500), response.text
+        body = response.json()
+        assert word in body["detail"], body
+        assert name in body["detail"], body
+        assert embedded(client)["dimension"] == 1280
+        assert server.alive()
+    assert not [c for c in client.http.get("/v1/collections").json()["collections"] if c["name"].startswith("broken")]
+
+
+def test_unknown_model(place):
+    _, client, _ = place
+    for name in ("nothing", "../small", "/etc", ".", "", "x" * 300):
+        response = client.http.put("/v1/collections/unknown", json={"model": name})
+        if name == "":
+            assert response.status_code == 201  # empty: the default
+            client.drop("unknown")
+            continue
+        assert response.status_code in (400, 404) and response.json()["field"] == "model", response.text
+
+
+def test_a_model_that_went_away_and_came_back(servers, tmp_path):
+    """The collection says what is missing, and works again, without a restart, when it is there."""
+    if not (MODELS / "efficientnet-lite0" / "model.json").exists():
+        pytest.skip("no lite0")
+    broken_models(tmp_path)
+    data = tmp_path / "data"
+    server = servers("--models", tmp_path, "--model", "efficientnet-lite0", data=data)
+    client = Api(server.url)
+    assert client.http.put("/v1/collections/c", json={"model": "small"}).status_code == 201
+    client.add("c", 1, picture(1)).data
+    server.stop_cleanly()
+    shutil.move(tmp_path / "small", tmp_path / "away")
+    server.start()
+    client = Api(server.url)
+    reply = client.search("c", picture(1))
+    assert reply.code != OK and "small" in reply.message and "model add" in reply.message
+    problem(client.http.post("/v1/collections/c/search", content=picture(1), headers={"Content-Type": "image/jpeg"}), 404, "model", "small")
+    assert client.http.put("/v1/collections/d").status_code == 201
+    client.add("d", 1, picture(1)).data
+    shutil.move(tmp_path / "away", tmp_path / "small")
+    assert client.search("c", picture(1)).data[0]["distance"] < 1e-3
+    client.close()
