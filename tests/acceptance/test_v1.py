@@ -393,9 +393,10 @@ def test_embed(http, home):
 
 def test_models(http):
     models = http.get("/v1/models").json()["models"]
-    assert models
+    assert models and models[0]["default"] and models[0]["loaded"]
     for model in models:
-        assert {"name", "dimension", "input", "precision", "device", "engine"} <= set(model)
+        assert {"name", "default", "loaded", "kind", "dimension", "input", "licence"} <= set(model)
+        assert not model["loaded"] or {"precision", "threads", "device", "engine", "engine_version"} <= set(model)
         assert len(model["input"]) == 2 and all(isinstance(n, int) and n > 0 for n in model["input"])
 
 
