@@ -32,6 +32,9 @@ static const struct route {
     {"GET", "/v1/collections/{c}", NATIVE, v1_collection_stats},
     {"DELETE", "/v1/collections/{c}", NATIVE, v1_collection_drop},
     {"GET", "/v1/collections/{c}/images", NATIVE, v1_images_browse},
+    {"DELETE", "/v1/collections/{c}/images", NATIVE, v1_images_delete},
+    {"GET", "/v1/collections/{c}/count", NATIVE, v1_count},
+    {"GET", "/v1/collections/{c}/facets", NATIVE, v1_facets},
     {"PUT", "/v1/collections/{c}/images/{fileid}", NATIVE, v1_image_put},
     {"GET", "/v1/collections/{c}/images/{fileid}", NATIVE, v1_image_get},
     {"DELETE", "/v1/collections/{c}/images/{fileid}", NATIVE, v1_image_delete},
@@ -131,8 +134,8 @@ static unsigned native_status(const struct err *err, bool picture)
         return 404;
     case ERR_EXISTS:
         return 409;
-    case ERR_TOO_LARGE:
-        return 413;
+    case ERR_TOO_LARGE: /* a parameter over its limit is a wrong parameter */
+        return err->field[0] && !picture && strcmp(err->field, "image") != 0 ? 400 : 413;
     case ERR_UNSUPPORTED:
         return picture || strcmp(err->field, "Content-Type") == 0 ? 415 : 400;
     case ERR_DENIED:
@@ -195,14 +198,16 @@ static enum result append_text(struct buf *out, const char *text)
     return json_append_string(out, clean, strlen(clean));
 }
 
-static void write_problem(struct http_reply *reply, unsigned status, const char *field, const char *detail)
+static void write_problem(struct http_reply *reply, unsigned status, const struct err *err)
 {
     struct buf *b = &reply->body;
     reply->content_type = "application/problem+json";
     bool ok = buf_appendf(b, "{\"type\":\"about:blank\",\"title\":\"%s\",\"status\":%u,\"detail\":", title(status), status) == ERR_OK &&
-              append_text(b, detail) == ERR_OK;
-    if (ok && field && *field)
-        ok = buf_append_str(b, ",\"field\":") == ERR_OK && append_text(b, field) == ERR_OK;
+              append_text(b, err->message) == ERR_OK;
+    if (ok && err->field[0])
+        ok = buf_append_str(b, ",\"field\":") == ERR_OK && append_text(b, err->field) == ERR_OK;
+    if (ok && err->column)
+        ok = buf_appendf(b, ",\"column\":%u", err->column) == ERR_OK;
     if (!ok || buf_append_str(b, "}"))
         buf_clear(b);
 }
@@ -232,7 +237,7 @@ static void reply_error(enum family family, const struct route_call *call, const
     if (family == COMPATIBLE)
         write_failure(reply, err->field, err->message);
     else
-        write_problem(reply, reply->status, err->field, err->message);
+        write_problem(reply, reply->status, err);
 }
 
 void api_error_body(void *user, const char *path, unsigned status, const char *message, struct http_reply *reply)
@@ -241,8 +246,10 @@ void api_error_body(void *user, const char *path, unsigned status, const char *m
     buf_clear(&reply->body);
     reply->status = status;
     bool native = path && (strncmp(path, "/v1/", 4) == 0 || strcmp(path, "/v1") == 0);
+    struct err err = {0};
+    snprintf(err.message, sizeof err.message, "%s", message);
     if (native)
-        write_problem(reply, status, "", message);
+        write_problem(reply, status, &err);
     else
         write_failure(reply, "", message);
 }

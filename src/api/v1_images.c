@@ -1,8 +1,8 @@
 /* /v1/collections/{c}/images: single records, their thumbnails, browsing. */
-#include "api/params.h"
+#include "api/members.h"
 #include "api/route.h"
-#include "api/write_json.h"
 #include "base/parse.h"
+#include "pipeline/filtered.h"
 
 #include <inttypes.h>
 
@@ -44,35 +44,26 @@ enum result v1_image_put(struct route_call *call, struct err *err)
 
 enum result v1_image_get(struct route_call *call, struct err *err)
 {
-    int64_t fileid;
+    struct params params = {0};
     struct store_records records = {0};
-    struct buf *body = &call->reply->body;
+    struct members_of members = {.collection = call->collection};
+    int64_t fileid;
     enum result r = path_fileid(call, &fileid, err);
     if (r == ERR_OK)
+        r = params_parse(call->request, false, &params, err);
+    if (r == ERR_OK)
+        r = params_members(&params, MEMBERS_OF_RECORD | MEMBERS_VECTOR, MEMBERS_OF_RECORD | MEMBER_VECTORS, &members.members, err);
+    if (r == ERR_OK)
         r = store_get_file(pipeline_store(call->pipeline), call->collection, fileid, call->request->deadline_ms, &records, err);
-    if (r)
-        return r;
-    if (records.count == 0) {
+    if (r == ERR_OK && records.count == 0)
         r = err_set_field(err, ERR_NOT_FOUND, "fileid", "collection \"%.64s\" has no picture with fileid %" PRId64, call->collection, fileid);
-        goto out;
+    if (r == ERR_OK) {
+        members.dimension = records.dimension;
+        if (write_members(&call->reply->body, &members, &records.items[0]))
+            r = err_set(err, ERR_TOO_LARGE, "the reply is too large");
     }
-    r = buf_append_str(body, "{");
-    if (r == ERR_OK)
-        r = write_json_record(body, &records.items[0]);
-    if (r == ERR_OK)
-        r = buf_append_str(body, ",\"thumbnail\":");
-    if (r == ERR_OK)
-        r = write_json_thumbnail(body, call->collection, &records.items[0]);
-    if (r == ERR_OK)
-        r = buf_append_str(body, ",\"vectors\":");
-    if (r == ERR_OK)
-        r = write_json_vector(body, records.items[0].vector, records.dimension);
-    if (r == ERR_OK)
-        r = buf_append_str(body, "}");
-    if (r)
-        err_set(err, r, "the reply is too large");
-out:
     store_records_free(&records);
+    params_free(&params);
     return r;
 }
 
@@ -102,19 +93,15 @@ enum result v1_image_thumbnail(struct route_call *call, struct err *err)
 }
 
 /* The records, then where to go on. */
-static enum result write_page(struct buf *body, const char *collection, const struct store_records *records)
+static enum result write_page(struct buf *body, struct members_of *members, const struct store_records *records)
 {
     enum result r = buf_append_str(body, "{\"images\":[");
+    members->dimension = records->dimension;
     for (size_t i = 0; i < records->count && r == ERR_OK; i++) {
-        r = buf_append_str(body, i ? ",{" : "{");
+        if (i)
+            r = buf_append_str(body, ",");
         if (r == ERR_OK)
-            r = write_json_record(body, &records->items[i]);
-        if (r == ERR_OK)
-            r = buf_append_str(body, ",\"thumbnail\":");
-        if (r == ERR_OK)
-            r = write_json_thumbnail(body, collection, &records->items[i]);
-        if (r == ERR_OK)
-            r = buf_append_str(body, "}");
+            r = write_members(body, members, &records->items[i]);
     }
     if (r == ERR_OK && records->more)
         r = buf_appendf(body, "],\"next\":%" PRId64 "}", records->next);
@@ -123,23 +110,37 @@ static enum result write_page(struct buf *body, const char *collection, const st
     return r;
 }
 
+static enum result read_browse(struct params *params, struct pipeline_browse *browse, unsigned *members, struct err *err)
+{
+    bool found, has_after = false;
+    int64_t limit = BROWSE_LIMIT_DEFAULT;
+    enum result r = params_i64(params, "after", &has_after, &browse->after, err);
+    if (r == ERR_OK)
+        r = params_i64(params, "limit", &found, &limit, err);
+    if (r == ERR_OK && (limit < 1 || limit > BROWSE_LIMIT_MAX))
+        r = err_set_field(err, ERR_INVALID, "limit", "limit must be between 1 and %d", BROWSE_LIMIT_MAX);
+    if (r == ERR_OK)
+        r = params_string(params, "filter", &found, &browse->filter, err);
+    if (r == ERR_OK)
+        r = params_members(params, MEMBERS_OF_RECORD | MEMBERS_VECTOR, MEMBERS_OF_RECORD, members, err);
+    browse->from_start = !has_after;
+    browse->limit = (uint32_t)limit;
+    browse->with_vectors = *members & MEMBERS_VECTOR;
+    return r;
+}
+
 enum result v1_images_browse(struct route_call *call, struct err *err)
 {
     struct params params = {0};
     struct store_records records = {0};
-    bool has_after = false, has_limit = false;
-    int64_t after = 0, limit = BROWSE_LIMIT_DEFAULT;
+    struct pipeline_browse browse = {0};
+    struct members_of members = {.collection = call->collection};
     enum result r = params_parse(call->request, false, &params, err);
     if (r == ERR_OK)
-        r = params_i64(&params, "after", &has_after, &after, err);
+        r = read_browse(&params, &browse, &members.members, err);
     if (r == ERR_OK)
-        r = params_i64(&params, "limit", &has_limit, &limit, err);
-    if (r == ERR_OK && (limit < 1 || limit > BROWSE_LIMIT_MAX))
-        r = err_set_field(err, ERR_INVALID, "limit", "limit must be between 1 and %d", BROWSE_LIMIT_MAX);
-    if (r == ERR_OK)
-        r = store_browse(pipeline_store(call->pipeline), call->collection, !has_after, after, (uint32_t)limit,
-            call->request->deadline_ms, &records, err);
-    if (r == ERR_OK && write_page(&call->reply->body, call->collection, &records))
+        r = pipeline_browse(call->pipeline, call->collection, &browse, call->request->deadline_ms, &records, err);
+    if (r == ERR_OK && write_page(&call->reply->body, &members, &records))
         r = err_set(err, ERR_TOO_LARGE, "the reply is too large; ask for fewer records at once");
     store_records_free(&records);
     params_free(&params);

@@ -6,6 +6,7 @@ __attribute__((format(printf, 4, 0))) static void fill(
     struct err *err, enum result code, const char *field, const char *format, va_list args)
 {
     err->code = code;
+    err->column = 0;
     snprintf(err->field, sizeof err->field, "%s", field);
     vsnprintf(err->message, sizeof err->message, format, args);
 }

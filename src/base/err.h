@@ -33,6 +33,7 @@ enum result {
 struct err {
     enum result code;
     char field[ERR_FIELD_MAX];     /* name of the field at fault, or "" */
+    unsigned column;               /* where in the field's text, 1-based in characters; 0: not said */
     char message[ERR_MESSAGE_MAX]; /* one sentence, UTF-8, no trailing newline */
 };
 

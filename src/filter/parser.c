@@ -578,10 +578,14 @@ static enum result parse_root(struct parse *p)
 
 enum result filter_parse(const char *text, size_t len, struct filter **out, struct err *err)
 {
-    if (len > LIMIT_FILTER_BYTES)
-        return err_set_field(err, ERR_TOO_LARGE, "filter",
-            "the filter is longer than %d bytes; it goes wrong at column %u", LIMIT_FILTER_BYTES,
-            filter_column(text, LIMIT_FILTER_BYTES));
+    if (len > LIMIT_FILTER_BYTES) {
+        unsigned column = filter_column(text, LIMIT_FILTER_BYTES);
+        err_set_field(err, ERR_TOO_LARGE, "filter", "the filter is longer than %d bytes; it goes wrong at column %u",
+            LIMIT_FILTER_BYTES, column);
+        if (err)
+            err->column = column;
+        return ERR_TOO_LARGE;
+    }
     if (is_blank(text, len)) {
         *out = NULL;
         return ERR_OK;

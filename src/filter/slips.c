@@ -14,8 +14,11 @@ enum result filter_fail_as(struct parse *p, enum result code, size_t at, const c
     va_start(args, format);
     vsnprintf(why, sizeof why, format, args);
     va_end(args);
-    return err_set_field(p->err, code, "filter", "the filter is wrong at column %u: %.440s",
-        filter_column(p->lexer.text, at), why);
+    unsigned column = filter_column(p->lexer.text, at);
+    err_set_field(p->err, code, "filter", "the filter is wrong at column %u: %.440s", column, why);
+    if (p->err)
+        p->err->column = column;
+    return code;
 }
 
 enum result filter_fail(struct parse *p, size_t at, const char *format, ...)
