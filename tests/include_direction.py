@@ -18,11 +18,12 @@ import sys
 import tempfile
 
 STAGES = {"fetch", "image", "embed", "filter", "store"}
-EVERYTHING = {"base", "json", "kernel", "http", "learn", "index", "pipeline", "api", "server", "cli", "web"} | STAGES
+EVERYTHING = {"auth", "base", "json", "kernel", "http", "learn", "index", "pipeline", "api", "server", "cli", "web"} | STAGES
 
 MAY_INCLUDE = {
     "base": set(),
     "json": {"base"},
+    "auth": {"base", "json"},
     "kernel": {"base"},
     "http": {"base"},
     "fetch": {"base"},
@@ -38,7 +39,7 @@ MAY_INCLUDE = {
     "store/memory": {"store", "json"},
     "store/milvus": {"store", "json"},
     "pipeline": {"base"} | STAGES,
-    "api": {"base", "json", "http", "pipeline", "web"},
+    "api": {"auth", "base", "json", "http", "pipeline", "web"},
     "server": EVERYTHING,
     "cli": EVERYTHING,
 }
@@ -46,6 +47,7 @@ MAY_INCLUDE = {
 # Headers with a first sentence that says who may include them.
 PRIVATE = {
     "api/route.h": "api",
+    "auth/internal.h": "auth",
     "embed/embed_backend.h": "embed",
     "http/internal.h": "http",
     "pipeline/batcher.h": "pipeline",
@@ -64,7 +66,7 @@ VENDORS = {
     "json-c/": JSON_USERS,  # json/json.h hands out json-c's objects, so its users may name them
     "openvino/": {"embed/openvino"},
     "onnxruntime": {"embed/onnxruntime"},
-    "openssl/": {"embed"},
+    "openssl/": {"auth", "embed"},  # SHA-256 of keys; of model files
     "sqlite3.h": {"store/embedded"},
     "xxhash.h": {"store/embedded", "cli"},  # checksums of slots; stable fileids of an import
     "grpc": {"store/milvus"},

@@ -17,36 +17,40 @@ static const struct route {
     const char *methods; /* separated by blanks; HEAD goes with GET */
     const char *pattern; /* {…} is one segment of the path */
     enum family family;
+    enum route_right right; /* of the key, where keys are on */
     route_fn fn;
 } routes[] = {
-    {"POST", "/milvus/collection/create", COMPATIBLE, compatible_create},
-    {"POST", "/milvus/collection/drop", COMPATIBLE, compatible_drop},
-    {"POST", "/milvus/img/add", COMPATIBLE, compatible_add},
-    {"POST", "/milvus/img/update", COMPATIBLE, compatible_update},
-    {"POST", "/milvus/img/search", COMPATIBLE, compatible_search},
-    {"POST GET", "/milvus/img/count", COMPATIBLE, compatible_count},
-    {"POST GET", "/milvus/img/delete", COMPATIBLE, compatible_delete},
-    {"POST GET", "/milvus/img/get", COMPATIBLE, compatible_get},
-    {"GET", "/v1/collections", NATIVE, v1_collections_list},
-    {"PUT", "/v1/collections/{c}", NATIVE, v1_collection_create},
-    {"GET", "/v1/collections/{c}", NATIVE, v1_collection_stats},
-    {"DELETE", "/v1/collections/{c}", NATIVE, v1_collection_drop},
-    {"GET", "/v1/collections/{c}/images", NATIVE, v1_images_browse},
-    {"DELETE", "/v1/collections/{c}/images", NATIVE, v1_images_delete},
-    {"GET", "/v1/collections/{c}/count", NATIVE, v1_count},
-    {"GET", "/v1/collections/{c}/facets", NATIVE, v1_facets},
-    {"PUT", "/v1/collections/{c}/images/{fileid}", NATIVE, v1_image_put},
-    {"GET", "/v1/collections/{c}/images/{fileid}", NATIVE, v1_image_get},
-    {"DELETE", "/v1/collections/{c}/images/{fileid}", NATIVE, v1_image_delete},
-    {"GET", "/v1/collections/{c}/images/{fileid}/thumbnail", NATIVE, v1_image_thumbnail},
-    {"POST", "/v1/collections/{c}/search", NATIVE, v1_search},
-    {"POST", "/v1/embed", NATIVE, v1_embed},
-    {"GET", "/v1/models", NATIVE, v1_models},
-    {"GET", "/v1/jobs", NATIVE, v1_jobs_list},
-    {"GET", "/v1/jobs/{id}", NATIVE, v1_job_get},
-    {"DELETE", "/v1/jobs/{id}", NATIVE, v1_job_cancel},
-    {"GET", "/healthz", NATIVE, v1_healthz},
-    {"GET", "/readyz", NATIVE, v1_readyz},
+    {"POST", "/milvus/collection/create", COMPATIBLE, ROUTE_ADMIN, compatible_create},
+    {"POST", "/milvus/collection/drop", COMPATIBLE, ROUTE_ADMIN, compatible_drop},
+    {"POST", "/milvus/img/add", COMPATIBLE, ROUTE_WRITE, compatible_add},
+    {"POST", "/milvus/img/update", COMPATIBLE, ROUTE_WRITE, compatible_update},
+    {"POST", "/milvus/img/search", COMPATIBLE, ROUTE_SEARCH, compatible_search},
+    {"POST GET", "/milvus/img/count", COMPATIBLE, ROUTE_SEARCH, compatible_count},
+    {"POST GET", "/milvus/img/delete", COMPATIBLE, ROUTE_WRITE, compatible_delete},
+    {"POST GET", "/milvus/img/get", COMPATIBLE, ROUTE_SEARCH, compatible_get},
+    {"GET", "/v1/collections", NATIVE, ROUTE_SEARCH, v1_collections_list},
+    {"PUT", "/v1/collections/{c}", NATIVE, ROUTE_ADMIN, v1_collection_create},
+    {"GET", "/v1/collections/{c}", NATIVE, ROUTE_SEARCH, v1_collection_stats},
+    {"DELETE", "/v1/collections/{c}", NATIVE, ROUTE_ADMIN, v1_collection_drop},
+    {"GET", "/v1/collections/{c}/images", NATIVE, ROUTE_SEARCH, v1_images_browse},
+    {"DELETE", "/v1/collections/{c}/images", NATIVE, ROUTE_WRITE, v1_images_delete},
+    {"GET", "/v1/collections/{c}/count", NATIVE, ROUTE_SEARCH, v1_count},
+    {"GET", "/v1/collections/{c}/facets", NATIVE, ROUTE_SEARCH, v1_facets},
+    {"PUT", "/v1/collections/{c}/images/{fileid}", NATIVE, ROUTE_WRITE, v1_image_put},
+    {"GET", "/v1/collections/{c}/images/{fileid}", NATIVE, ROUTE_SEARCH, v1_image_get},
+    {"DELETE", "/v1/collections/{c}/images/{fileid}", NATIVE, ROUTE_WRITE, v1_image_delete},
+    {"GET", "/v1/collections/{c}/images/{fileid}/thumbnail", NATIVE, ROUTE_SEARCH, v1_image_thumbnail},
+    {"POST", "/v1/collections/{c}/search", NATIVE, ROUTE_SEARCH, v1_search},
+    {"POST", "/v1/embed", NATIVE, ROUTE_SEARCH, v1_embed},
+    {"GET", "/v1/models", NATIVE, ROUTE_SEARCH, v1_models},
+    {"GET", "/v1/jobs", NATIVE, ROUTE_WRITE, v1_jobs_list},
+    {"GET", "/v1/jobs/{id}", NATIVE, ROUTE_WRITE, v1_job_get},
+    {"DELETE", "/v1/jobs/{id}", NATIVE, ROUTE_ADMIN, v1_job_cancel},
+    {"GET", "/v1/keys", NATIVE, ROUTE_ADMIN, v1_keys_list},
+    {"POST", "/v1/keys", NATIVE, ROUTE_ADMIN, v1_key_create},
+    {"DELETE", "/v1/keys/{id}", NATIVE, ROUTE_ADMIN, v1_key_revoke},
+    {"GET", "/healthz", NATIVE, ROUTE_OPEN, v1_healthz},
+    {"GET", "/readyz", NATIVE, ROUTE_OPEN, v1_readyz},
 };
 #define ROUTE_COUNT (sizeof routes / sizeof *routes)
 
@@ -57,6 +61,13 @@ bool api_route(size_t i, const char **methods, const char **pattern)
     *methods = routes[i].methods;
     *pattern = routes[i].pattern;
     return true;
+}
+
+unsigned api_route_right(size_t i)
+{
+    static const unsigned bits[] = {
+        [ROUTE_ADMIN] = AUTH_ADMIN, [ROUTE_SEARCH] = AUTH_SEARCH, [ROUTE_WRITE] = AUTH_WRITE, [ROUTE_OPEN] = 0};
+    return i < ROUTE_COUNT ? bits[routes[i].right] : AUTH_ADMIN;
 }
 
 /* --- matching ------------------------------------------------------------------------------------------------- */
@@ -139,7 +150,7 @@ static unsigned native_status(const struct err *err, bool picture)
     case ERR_UNSUPPORTED:
         return picture || strcmp(err->field, "Content-Type") == 0 ? 415 : 400;
     case ERR_DENIED:
-        return picture ? 422 : 403;
+        return picture ? 422 : strcmp(err->field, "Authorization") == 0 ? 401 : 403;
     case ERR_BUSY:
         return 503;
     case ERR_TIMEOUT:
@@ -158,6 +169,10 @@ static unsigned compatible_status(const struct err *err)
         return 503;
     if (err->code == ERR_UNSUPPORTED && strcmp(err->field, "Content-Type") == 0)
         return 415;
+    if (err->code == ERR_DENIED && strcmp(err->field, "Authorization") == 0)
+        return 401;
+    if (err->code == ERR_DENIED && strcmp(err->field, "key") == 0)
+        return 403;
     return 200;
 }
 
@@ -234,6 +249,8 @@ static void reply_error(enum family family, const struct route_call *call, const
     reply->status = family == COMPATIBLE ? compatible_status(err) : native_status(err, picture);
     if (reply->status == 503 && http_reply_header(reply, "Retry-After", "1"))
         reply->header_count = 0;
+    if (reply->status == 401 && http_reply_header(reply, "WWW-Authenticate", "Bearer realm=\"lookalike\""))
+        reply->header_count = 0;
     if (family == COMPATIBLE)
         write_failure(reply, err->field, err->message);
     else
@@ -291,26 +308,63 @@ static void reply_no_route(void *user, const struct http_request *request, unsig
         reply->status = 500;
 }
 
+static bool is_page(const struct http_request *head)
+{
+    bool get = strcmp(head->method, "GET") == 0 || strcmp(head->method, "HEAD") == 0;
+    return get && web_find(head->path);
+}
+
+/* The family that an error about this path belongs to, also where there is no such route. */
+static enum family family_of(const char *path)
+{
+    return strncmp(path, "/v1/", 4) == 0 || strcmp(path, "/v1") == 0 ? NATIVE : COMPATIBLE;
+}
+
+/*
+ * Who asks for what does not exist learns that only with a key, so that every answer without one is the same. The page
+ * and the open routes are found before.
+ */
 void api_gate(void *user, const struct http_request *head, struct http_reply *reply)
 {
+    struct api *api = user;
     unsigned status;
     char allow[128];
-    bool get = strcmp(head->method, "GET") == 0 || strcmp(head->method, "HEAD") == 0;
-    if ((get && web_find(head->path)) || find_route(head, NULL, &status, allow, sizeof allow))
+    struct err err = {0};
+    struct auth_key *grant = NULL;
+    struct route_call call = {.api = api, .request = head, .reply = reply};
+    if (is_page(head))
         return;
-    if (status == 404 && web_find(head->path)) {
-        status = 405;
-        snprintf(allow, sizeof allow, "GET");
+    const struct route *route = find_route(head, &call, &status, allow, sizeof allow);
+    enum route_right right = route ? route->right : ROUTE_SEARCH;
+    enum result r = access_check(api->options.auth, head, right, call.collection, &grant, &err);
+    auth_key_release(grant);
+    if (!route && (r == ERR_OK || strcmp(err.field, "Authorization") != 0)) {
+        if (status == 404 && web_find(head->path)) {
+            status = 405;
+            snprintf(allow, sizeof allow, "GET");
+        }
+        reply_no_route(user, head, status, allow, reply);
+    } else if (r) {
+        reply_error(route ? route->family : family_of(head->path), &call, &err, reply);
     }
-    reply_no_route(user, head, status, allow, reply);
+}
+
+static enum result run_route(const struct route *route, struct route_call *call, struct err *err)
+{
+    if (call->collection[0] && !parse_is_collection_name(call->collection))
+        return err_set_field(err, ERR_INVALID, "collection",
+            "the path names no collection: letters, digits and _, not starting with a digit, at most %d characters",
+            LIMIT_COLLECTION_NAME);
+    return route->fn(call, err);
 }
 
 void api_handle(void *user, const struct http_request *request, struct http_reply *reply)
 {
     struct api *api = user;
-    if (reply_page(request, reply))
+    if (is_page(request) && reply_page(request, reply))
         return;
-    struct route_call call = {.api = api, .pipeline = api->options.pipeline, .request = request, .reply = reply};
+    struct http_request granted = *request;
+    struct route_call call = {.api = api, .pipeline = api->options.pipeline, .request = &granted, .reply = reply};
     unsigned status;
     char allow[128];
     const struct route *route = find_route(request, &call, &status, allow, sizeof allow);
@@ -320,22 +374,21 @@ void api_handle(void *user, const struct http_request *request, struct http_repl
     }
     reply->content_type = "application/json";
     struct err err = {0};
-    enum result r = ERR_OK;
-    if (call.collection[0] && !parse_is_collection_name(call.collection))
-        r = err_set_field(&err, ERR_INVALID, "collection",
-            "the path names no collection: letters, digits and _, not starting with a digit, at most %d characters",
-            LIMIT_COLLECTION_NAME);
+    struct auth_key *grant = NULL;
+    /* Again, after the gate: the body may have taken a minute, and the key may be gone by now. */
+    enum result r = access_check(api->options.auth, request, route->right, call.collection, &grant, &err);
+    granted.grant = grant;
     if (r == ERR_OK)
-        r = route->fn(&call, &err);
-    if (r == ERR_OK)
-        return;
-    if (err.code == ERR_OK) { /* a function that failed without a sentence: never leave the client without one */
+        r = run_route(route, &call, &err);
+    if (r && err.code == ERR_OK) { /* a function that failed without a sentence: never leave the client without one */
         err.code = r;
         snprintf(err.message, sizeof err.message, "the request failed: %s", err_name(r));
     }
     if (err.code == ERR_INTERNAL || err.code == ERR_IO || err.code == ERR_CORRUPT || err.code == ERR_NO_MEMORY)
         log_line(LOG_ERROR, "%s %s: %s", request->method, request->path, err.message);
-    reply_error(route->family, &call, &err, reply);
+    if (r)
+        reply_error(route->family, &call, &err, reply);
+    auth_key_release(grant);
 }
 
 enum result api_new(const struct api_options *options, struct api **out, struct err *err)

@@ -7,6 +7,7 @@
 #ifndef API_API_H
 #define API_API_H
 
+#include "auth/auth.h"
 #include "http/http.h"
 #include "pipeline/pipeline.h"
 
@@ -15,6 +16,7 @@ struct api;
 struct api_options {
     struct pipeline *pipeline; /* stays the caller's, outlives the api */
     const char *version;       /* constant string */
+    struct auth *auth;         /* the same; NULL: no keys, everything is allowed */
 };
 
 enum result api_new(const struct api_options *options, struct api **out, struct err *err) ERR_MUST_USE;
@@ -22,12 +24,17 @@ enum result api_new(const struct api_options *options, struct api **out, struct 
 void api_free(struct api *api);
 
 void api_handle(void *api, const struct http_request *request, struct http_reply *reply);
-/* Refuses routes and methods that do not exist, before a body is read. */
+/*
+ * Refuses, before a body is read: routes and methods that do not exist, and, where keys are on, requests without a key
+ * (401) or with one that lacks the route's right or is bound to other collections (403).
+ */
 void api_gate(void *api, const struct http_request *head, struct http_reply *reply);
 /* The body of an error that the HTTP server found: the compatible shape, or problem+json below /v1. */
 void api_error_body(void *api, const char *path, unsigned status, const char *message, struct http_reply *reply);
 
 /* The i-th route, for the test that compares the table with the documentation; false past the last. */
 bool api_route(size_t i, const char **methods, const char **pattern);
+/* What the i-th route needs: a bit of auth.h, 0 where it is open to everybody. */
+unsigned api_route_right(size_t i);
 
 #endif

@@ -1,5 +1,6 @@
 #include "api/params.h"
 
+#include "api/route.h"
 #include "base/parse.h"
 
 #include <strings.h>
@@ -202,6 +203,8 @@ enum result params_collection(struct params *p, const char **out, struct err *er
         return err_set_field(err, ERR_INVALID, "collection",
             "collection must be a name of letters, digits and _, not starting with a digit, at most %d characters",
             LIMIT_COLLECTION_NAME);
+    if (!access_reaches(p->request, name))
+        return err_set_field(err, ERR_DENIED, "key", "this API key is not for the collection \"%.100s\"", name);
     *out = name;
     return ERR_OK;
 }

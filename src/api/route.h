@@ -19,6 +19,21 @@ struct route_call {
     bool read; /* the parameters are read: what is now wrong with `image` is the picture itself */
 };
 
+/*
+ * The rights of the table, and of the key behind a request (access.c). A key that is bound to collections reaches only
+ * those: where the path or a query parameter names another it is refused in the gate, and where the body does, in
+ * params_collection(). A route that concerns no collection and needs ROUTE_ADMIN is refused to such a key.
+ * ROUTE_ADMIN is 0, so that a row of the table without a right is not open by mistake.
+ */
+enum route_right { ROUTE_ADMIN, ROUTE_SEARCH, ROUTE_WRITE, ROUTE_OPEN };
+
+/* May this request pass? `collection` is the path's, "" where it names none. The reply of a failure is 401 (ERR_DENIED
+   with the field "Authorization") or 403 (ERR_DENIED). On success `*grant` is the key, to be released, or NULL. */
+enum result access_check(struct auth *auth, const struct http_request *head, enum route_right right,
+    const char *collection, struct auth_key **grant, struct err *err) ERR_MUST_USE;
+/* Whether the key behind the request reaches this collection. */
+bool access_reaches(const struct http_request *request, const char *collection);
+
 /* Fills the reply on success; on failure returns the error, which the caller turns into the reply of its family. */
 typedef enum result (*route_fn)(struct route_call *call, struct err *err);
 
@@ -47,6 +62,9 @@ enum result v1_count(struct route_call *call, struct err *err);
 enum result v1_facets(struct route_call *call, struct err *err);
 enum result v1_search(struct route_call *call, struct err *err);
 enum result v1_embed(struct route_call *call, struct err *err);
+enum result v1_keys_list(struct route_call *call, struct err *err);
+enum result v1_key_create(struct route_call *call, struct err *err);
+enum result v1_key_revoke(struct route_call *call, struct err *err);
 enum result v1_models(struct route_call *call, struct err *err);
 enum result v1_jobs_list(struct route_call *call, struct err *err);
 enum result v1_job_get(struct route_call *call, struct err *err);

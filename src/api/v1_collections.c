@@ -41,6 +41,8 @@ enum result v1_collections_list(struct route_call *call, struct err *err)
     r = too_large(buf_append_str(body, "{\"collections\":["), err);
     for (size_t i = 0; i < count && r == ERR_OK; i++) {
         struct store_stats stats;
+        if (!access_reaches(call->request, names[i])) /* the key does not see it */
+            continue;
         r = store_stats(store, names[i], call->request->deadline_ms, &stats, err);
         if (r == ERR_NOT_FOUND) { /* dropped since it was listed */
             r = ERR_OK;

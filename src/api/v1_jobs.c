@@ -59,6 +59,12 @@ static enum result too_large(enum result r, struct err *err)
     return r ? err_set(err, r, "the reply is too large") : ERR_OK;
 }
 
+/* A key that is bound to collections sees no work but theirs. */
+static bool sees(const struct route_call *call, const struct job_view *job)
+{
+    return access_reaches(call->request, job->collection);
+}
+
 enum result v1_jobs_list(struct route_call *call, struct err *err)
 {
     struct job_view *jobs = NULL;
@@ -68,8 +74,10 @@ enum result v1_jobs_list(struct route_call *call, struct err *err)
     if (r)
         return r;
     r = buf_append_str(body, "{\"jobs\":[");
-    for (size_t i = 0; i < count && r == ERR_OK; i++) {
-        if (i)
+    for (size_t i = 0, written = 0; i < count && r == ERR_OK; i++) {
+        if (!sees(call, &jobs[i]))
+            continue;
+        if (written++)
             r = buf_append_str(body, ",");
         if (r == ERR_OK)
             r = write_job(body, &jobs[i]);
@@ -86,7 +94,8 @@ enum result v1_job_get(struct route_call *call, struct err *err)
     enum result r = jobs_get(pipeline_jobs(call->pipeline), call->id, &job, err);
     if (r)
         return r;
-    r = too_large(write_job(&call->reply->body, &job), err);
+    r = sees(call, &job) ? too_large(write_job(&call->reply->body, &job), err)
+                         : err_set(err, ERR_NOT_FOUND, "there is no job %.64s", call->id);
     job_view_free(&job);
     return r;
 }

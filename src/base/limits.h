@@ -20,6 +20,12 @@
 #define LIMIT_HEADERS 128                    /* header lines of one request */
 #define LIMIT_HTTP_REPLY (256 * LIMIT_MIB)   /* body of one reply */
 
+/* API keys. */
+#define LIMIT_KEYS 1024
+#define LIMIT_KEY_NAME 64                    /* bytes */
+#define LIMIT_KEY_COLLECTIONS 64             /* that one key can be bound to */
+#define LIMIT_KEYS_BYTES LIMIT_MIB           /* DATA/keys.json */
+
 /* JSON. */
 #define LIMIT_JSON_DEPTH 32
 #define LIMIT_JSON_VALUES (256 * 1024)       /* values in one text */

@@ -9,6 +9,7 @@
 
 const char cli_common_help[] =
     "  --server URL     the server to talk to [$LOOKALIKE_SERVER, else " SERVER_DEFAULT "]\n"
+    "  --key KEY        API key of that server [$LOOKALIKE_API_KEY, which other users of this machine cannot see]\n"
     "  --data DIR       open the store in DIR directly, without a server; the flags of `lookalike serve` for model and\n"
     "                   engine (--model, --models, --device, --threads …) may follow\n"
     "  --json           output for machines\n"
@@ -133,7 +134,8 @@ static enum result check_place(
 enum result cli_args_parse(int argc, char **argv, const struct cli_flag *flags, size_t flag_count,
     struct cli_args *out, struct err *err)
 {
-    const struct cli_flag common[] = {{"--server", &out->server, NULL}, {"--json", NULL, &out->json},
+    const char *key = NULL;
+    const struct cli_flag common[] = {{"--server", &out->server, NULL}, {"--key", &key, NULL}, {"--json", NULL, &out->json},
         {"--quiet", NULL, &out->quiet}, {"-q", NULL, &out->quiet}, {"--help", NULL, &out->help},
         {"-h", NULL, &out->help}};
     const char *config_flag = NULL, *value;
@@ -166,5 +168,9 @@ enum result cli_args_parse(int argc, char **argv, const struct cli_flag *flags, 
             return r;
     }
     bool server_given = out->server != NULL;
+    if (key && (!*key || strpbrk(key, "\r\n")))
+        return err_set(err, ERR_INVALID, "--key is no API key");
+    if (key && setenv("LOOKALIKE_API_KEY", key, 1)) /* where http_client_new() looks; there is one thread yet */
+        return err_no_memory(err);
     return out->help ? ERR_OK : check_place(out, server_given, config_flag, err);
 }

@@ -66,5 +66,6 @@ int cli_import(int argc, char **argv);
 int cli_search(int argc, char **argv);
 int cli_collection(int argc, char **argv);
 int cli_doctor(int argc, char **argv);
+int cli_key(int argc, char **argv);
 
 #endif

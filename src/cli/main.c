@@ -12,6 +12,7 @@ static const struct command {
     {"import", cli_import, "put pictures into a collection: a folder, CSV, JSON lines"},
     {"search", cli_search, "find the pictures most similar to one"},
     {"collection", cli_collection, "list, create, drop collections, show what is in one"},
+    {"key", cli_key, "make, list and revoke API keys"},
     {"doctor", cli_doctor, "look for what is wrong with a store or a server"},
     {"model", NULL, NULL},
     {"eval", NULL, NULL},

@@ -124,6 +124,14 @@ static enum result set_headers(
             return err_set(err, ERR_INVALID, "the content type is not valid");
         snprintf(type, sizeof type, "Content-Type: %s", request->content_type);
     }
+    const char *key = getenv("LOOKALIKE_API_KEY");
+    char bearer[512];
+    if (key && *key) {
+        if (strpbrk(key, "\r\n") || snprintf(bearer, sizeof bearer, "Authorization: Bearer %s", key) >= (int)sizeof bearer)
+            return err_set(err, ERR_INVALID, "LOOKALIKE_API_KEY is no API key");
+        if (!add_header(c, bearer))
+            return err_no_memory(err);
+    }
     /* "Expect: 100-continue" would cost a round trip for every picture. */
     if (!add_header(c, type) || !add_header(c, "Expect:"))
         return err_no_memory(err);

@@ -21,7 +21,11 @@ struct http_client_request {
     int64_t timeout_ms; /* 0: 60 s */
 };
 
-/* `server` is "http://host:port"; a trailing slash is accepted. ERR_INVALID where it is no http(s) URL. */
+/*
+ * Where the environment has LOOKALIKE_API_KEY, every request carries it as a bearer token; no redirect is followed, so
+ * nobody but the server gets it. `server` is "http://host:port"; a trailing slash is accepted. ERR_INVALID where it is
+ * no http(s) URL.
+ */
 enum result http_client_new(const char *server, struct http_client **out, struct err *err) ERR_MUST_USE;
 void http_client_free(struct http_client *client);
 

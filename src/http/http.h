@@ -39,6 +39,7 @@ struct http_request {
     size_t body_len;
     char client[64];     /* address of the peer, without port */
     int64_t deadline_ms; /* the reply is due */
+    const void *grant;   /* the handler's own: what the request's API key may do; NULL from the server */
 };
 
 /* Filled by the handler; zeroed before with status 200. */

@@ -46,17 +46,18 @@ static bool is_loopback(const char *listen)
     return strncmp(listen, "127.", 4) == 0 || strncmp(listen, "[::1]", 5) == 0 || strncmp(listen, "localhost:", 10) == 0;
 }
 
-static enum result check_exposure(const struct config *config, struct err *err)
+static enum result check_exposure(const struct config *config, struct auth *auth, struct err *err)
 {
     if (config->tls_cert || config->tls_key)
         return err_set(err, ERR_UNSUPPORTED,
             "TLS is not in this version; leave --tls-cert and --tls-key away and put a reverse proxy in front");
-    if (is_loopback(config->listen) || config->insecure)
+    if (is_loopback(config->listen) || config->insecure || auth_is_on(auth))
         return ERR_OK;
     return err_set(err, ERR_DENIED,
-        "refusing to listen on %.100s: everyone who reaches it could read and change everything, as there are no API keys "
-        "yet. Listen on 127.0.0.1, or give --insecure (LOOKALIKE_INSECURE=1) when the network in front protects it",
-        config->listen);
+        "refusing to listen on %.100s: everyone who reaches it could read and change everything, as there are no API keys. "
+        "Make one with `lookalike key create NAME --rights admin --data %.100s`, or listen on 127.0.0.1, or give --insecure "
+        "(LOOKALIKE_INSECURE=1) when the network in front protects it",
+        config->listen, config->data);
 }
 
 static void log_start(const struct config *config, struct wiring *wiring, unsigned port, int64_t started_us)
@@ -91,12 +92,15 @@ static enum result serve(const struct config *config, const sigset_t *signals, s
     struct api *api = NULL;
     struct http_server *http = NULL;
     int64_t started = clock_now_us();
-    enum result r = check_exposure(config, err);
+    struct auth *auth = NULL;
+    enum result r = auth_open(config->data, &auth, err);
+    if (r == ERR_OK)
+        r = check_exposure(config, auth, err);
     if (r == ERR_OK)
         r = wiring_open(config, true, &wiring, err);
     if (r)
         goto out;
-    struct api_options api_options = {.pipeline = wiring_pipeline(wiring), .version = LOOKALIKE_VERSION};
+    struct api_options api_options = {.pipeline = wiring_pipeline(wiring), .version = LOOKALIKE_VERSION, .auth = auth};
     r = api_new(&api_options, &api, err);
     if (r)
         goto out;
@@ -111,6 +115,8 @@ static enum result serve(const struct config *config, const sigset_t *signals, s
     r = http_server_start(&http_options, &http, err);
     if (r)
         goto out;
+    if (!auth_is_on(auth) && !is_loopback(config->listen))
+        log_line(LOG_WARN, "no API keys and --insecure: everyone who reaches %s can read and change everything", config->listen);
     log_start(config, wiring, http_server_port(http), started);
     int signal_number = 0;
     sigwait(signals, &signal_number);
@@ -119,6 +125,7 @@ out:
     http_server_stop(http, STOP_GRACE_MS);
     api_free(api);
     wiring_close(wiring);
+    auth_close(auth);
     return r;
 }
 
