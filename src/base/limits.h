@@ -46,6 +46,7 @@
 #define LIMIT_MODEL_SIDE 2048                /* longest side of a model's input, in pixels */
 #define LIMIT_THUMBNAIL_SIDE 1024
 #define LIMIT_MANIFEST_BYTES (64 * LIMIT_KIB) /* model.json */
+#define LIMIT_MODEL_BYTES (1024 * LIMIT_MIB) /* a model that is downloaded */
 #define LIMIT_MODELS 16                      /* loaded at once, each with its memory */
 #define LIMIT_MODELS_LISTED 1024             /* folders of models that a list shows */
 #define LIMIT_MODEL_FOLDERS 8                /* folders in which models are looked for */

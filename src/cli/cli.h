@@ -65,6 +65,7 @@ extern const char cli_common_help[]; /* the flags that every command takes */
 int cli_import(int argc, char **argv);
 int cli_search(int argc, char **argv);
 int cli_collection(int argc, char **argv);
+int cli_model(int argc, char **argv);
 int cli_doctor(int argc, char **argv);
 int cli_key(int argc, char **argv);
 

@@ -11,6 +11,7 @@
 #include "base/err.h"
 #include "embed/manifest.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -50,5 +51,27 @@ void embed_close(struct embed *embed);
  */
 enum result embed_run(
     struct embed *embed, const uint8_t *const *pixels, size_t n, float *out, struct err *err) ERR_MUST_USE;
+
+/* --- looking at a file that has no manifest yet ------------------------------------------------------------- */
+
+#define EMBED_TENSORS_MAX 32
+#define EMBED_RANK_MAX 8
+
+struct embed_tensor {
+    char name[128];
+    unsigned rank;                 /* 0: unknown */
+    int64_t shape[EMBED_RANK_MAX]; /* -1: left open */
+    bool is_number;                /* floating point */
+};
+
+struct embed_inspection {
+    struct embed_tensor inputs[EMBED_TENSORS_MAX], outputs[EMBED_TENSORS_MAX];
+    size_t input_count, output_count; /* more than EMBED_TENSORS_MAX are not shown */
+};
+
+/* What an ONNX model or an OpenVINO IR takes and gives. ERR_INVALID: it cannot be read; the sentence says why. */
+enum result embed_inspect(const char *file, struct embed_inspection *out, struct err *err) ERR_MUST_USE;
+/* The sum that a manifest holds: of the file, of an IR that of the .xml followed by the .bin. */
+enum result embed_sum(const char *file, char hex[65], struct err *err) ERR_MUST_USE;
 
 #endif

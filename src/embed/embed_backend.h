@@ -15,10 +15,12 @@ struct embed_backend {
         const struct embed_options *options, struct embed_info *info, void **state, struct err *err);
     /*
      * `out` receives n rows of `dimension` floats: the named output, already averaged over its last two axes
-     * where the manifest's pooling is "mean". Called from several threads at once.
+     * where the manifest's pooling is "mean", the first token where it is "first". Called from several threads at once.
      */
     enum result (*run)(void *state, const uint8_t *const *pixels, size_t n, float *out, struct err *err);
     void (*close)(void *state);
+    /* As embed_inspect() promises it. NULL: this engine cannot. */
+    enum result (*inspect)(const char *file, struct embed_inspection *out, struct err *err);
 };
 
 extern const struct embed_backend embed_backend_openvino;

@@ -33,7 +33,7 @@ static const struct choice resizes[] = {{"short-side-crop", IMAGE_SHORT_SIDE_CRO
     {"fit-white", IMAGE_FIT_WHITE}, {"fit-black", IMAGE_FIT_BLACK}, {"stretch", IMAGE_STRETCH}, {NULL, 0}};
 static const struct choice channels[] = {{"rgb", false}, {"bgr", true}, {NULL, 0}};
 static const struct choice poolings[] = {
-    {"none", MANIFEST_POOLING_NONE}, {"mean", MANIFEST_POOLING_MEAN}, {NULL, 0}};
+    {"none", MANIFEST_POOLING_NONE}, {"mean", MANIFEST_POOLING_MEAN}, {"first", MANIFEST_POOLING_FIRST}, {NULL, 0}};
 static const struct choice normalisations[] = {{"none", false}, {"l2", true}, {NULL, 0}};
 static const struct choice backgrounds[] = {{"none", IMAGE_BACKGROUND_NONE},
     {"subject", IMAGE_BACKGROUND_SUBJECT}, {"white", IMAGE_BACKGROUND_WHITE}, {"black", IMAGE_BACKGROUND_BLACK}, {NULL, 0}};

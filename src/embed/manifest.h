@@ -5,13 +5,13 @@
  *    "input": {"name": "image", "width": 260, "height": 260,
  *              "resize": "short-side-crop" | "fit-white" | "stretch",
  *              "channels": "rgb" | "bgr", "mean": [127, 127, 127], "std": [128, 128, 128]},
- *    "output": {"name": "embedding", "pooling": "none" | "mean", "normalisation": "l2" | "none",
+ *    "output": {"name": "embedding", "pooling": "none" | "mean" | "first", "normalisation": "l2" | "none",
  *               "dimension": 1280},
  *    "background": "none" | "subject" | "white" | "black",
  *    "licence": "Apache-2.0", "source": "<where the weights came from>"}
  *
  * The value the network sees is (pixel − mean) / std, pixel in 0…255. "mean" pooling averages a [n, c, h, w]
- * output over h and w. `background` is what new collections of the model do with it (image/subject.h). Unknown
+ * output over h and w, "first" takes the first of the tokens of [n, tokens, c]. `background` is what new collections of the model do with it (image/subject.h). Unknown
  * members are ignored; a wrong or missing one is an error that names it.
  *
  * Members that may be absent:
@@ -37,7 +37,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum manifest_pooling { MANIFEST_POOLING_NONE, MANIFEST_POOLING_MEAN };
+enum manifest_pooling { MANIFEST_POOLING_NONE, MANIFEST_POOLING_MEAN, MANIFEST_POOLING_FIRST };
 enum manifest_kind { MANIFEST_EMBEDDING, MANIFEST_MASK };
 
 #define MANIFEST_CANVAS_SIDE 800 /* where the manifest says nothing, on white */

@@ -1,11 +1,10 @@
 #include "server/wiring.h"
 
 #include "base/clock.h"
+#include "server/places.h"
 
 #include <limits.h>
 #include <strings.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #define THUMBNAIL_SIDE 256
 #define LOCK_WAIT_MS 3000 /* a server that was told to stop may need a moment to let go of the lock */
@@ -17,72 +16,6 @@ struct wiring {
     struct pipeline *pipeline;
     bool images;
 };
-
-/* --- where a model is ----------------------------------------------------------------------------------------- */
-
-static bool has_manifest(const char *folder)
-{
-    char path[PATH_MAX * 2 + 16];
-    struct stat st;
-    snprintf(path, sizeof path, "%s/model.json", folder);
-    return stat(path, &st) == 0 && S_ISREG(st.st_mode);
-}
-
-/* Folder of the running program, without a slash at the end; false where the system does not say. */
-static bool program_folder(char *out, size_t size)
-{
-    ssize_t n = readlink("/proc/self/exe", out, size - 1);
-    if (n <= 0)
-        return false;
-    out[n] = '\0';
-    char *slash = strrchr(out, '/');
-    if (!slash)
-        return false;
-    *slash = '\0';
-    return true;
-}
-
-/* The folders of models, in the order in which they are looked through. */
-struct places {
-    char folders[5][PATH_MAX + 64];
-    const char *list[5];
-    size_t count;
-};
-
-static void find_places(const struct config *config, struct places *out)
-{
-    char program[PATH_MAX] = "";
-    size_t n = 0;
-    if (config->models)
-        snprintf(out->folders[n++], sizeof out->folders[0], "%s", config->models);
-    snprintf(out->folders[n++], sizeof out->folders[0], "%s/models", config->data);
-    if (program_folder(program, sizeof program)) {
-        snprintf(out->folders[n++], sizeof out->folders[0], "%s/models", program);
-        snprintf(out->folders[n++], sizeof out->folders[0], "%s/../models", program);
-        snprintf(out->folders[n++], sizeof out->folders[0], "%s/../share/lookalike/models", program);
-    }
-    out->count = n;
-    for (size_t i = 0; i < n; i++)
-        out->list[i] = out->folders[i];
-}
-
-static enum result find_model(
-    const struct config *config, const struct places *places, char *out, size_t size, struct err *err)
-{
-    if (strchr(config->model, '/')) {
-        snprintf(out, size, "%s", config->model);
-        return ERR_OK; /* embed_open() says what is wrong with it */
-    }
-    for (size_t i = 0; i < places->count; i++) {
-        int n = snprintf(out, size, "%s/%s", places->list[i], config->model);
-        if (n > 0 && (size_t)n < size && has_manifest(out))
-            return ERR_OK;
-    }
-    return err_set(err, ERR_NOT_FOUND,
-        "there is no model \"%.60s\" (a folder with model.json) in %.150s or beside the program; prepare it with "
-        "`./scripts/run --setup-only`, or name its folder with --model PATH or --models DIR",
-        config->model, places->list[0]);
-}
 
 /* --- opening -------------------------------------------------------------------------------------------------- */
 
@@ -103,7 +36,7 @@ static enum result open_model(
     if (r)
         return r;
     w->images = true;
-    r = find_model(config, places, folder, sizeof folder, err);
+    r = places_model(config, places, config->model, folder, sizeof folder, err);
     if (r)
         return r;
     struct embed_options options = {
@@ -136,7 +69,7 @@ static enum result open_parts(struct wiring *w, const struct config *config, boo
     if (r || !with_model)
         return r;
     struct places places;
-    find_places(config, &places);
+    places_find(config, &places);
     r = open_model(w, config, &places, err);
     if (r)
         return r;

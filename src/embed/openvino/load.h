@@ -30,6 +30,9 @@ void openvino_unload(struct openvino_model *model);
 enum result openvino_compile(struct openvino_model *model, const struct openvino_plan *plan,
     ov_compiled_model_t **out, struct err *err) ERR_MUST_USE;
 
+/* For embed_inspect(). */
+enum result openvino_inspect(const char *file, struct embed_inspection *out, struct err *err) ERR_MUST_USE;
+
 /* "OpenVINO cannot <what> <whom>: <its reason>"; ERR_OK where `status` is OK. */
 enum result openvino_check(ov_status_e status, const char *what, const char *whom, struct err *err);
 

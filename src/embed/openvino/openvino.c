@@ -60,7 +60,7 @@ struct openvino {
     struct request lone_request; /* `.request` is NULL where `single` is as fast: on one thread */
     struct slot slots[STREAMS_MAX];
     unsigned slot_count;
-    size_t picture_bytes, area; /* area: what "mean" pooling averages over; 1 without */
+    size_t picture_bytes, area; /* area: vectors of a picture that pooling makes one of; 1 without */
     uint32_t dimension;
     pthread_mutex_t mutex;
     unsigned busy; /* calls that run */
@@ -90,10 +90,12 @@ static enum result check_output(struct openvino *o, const struct request *r, str
         result = openvino_check(ov_tensor_get_size(r->output, &numbers), "inspect", f->file, err);
     if (result)
         return result;
-    bool mean = f->pooling == MANIFEST_POOLING_MEAN;
+    bool mean = f->pooling == MANIFEST_POOLING_MEAN, first = f->pooling == MANIFEST_POOLING_FIRST;
     bool good = shape.rank >= 2 && shape.dims[0] == r->batch && numbers > 0;
     if (good && mean)
         good = shape.rank == 4 && shape.dims[1] == (int64_t)f->dimension;
+    else if (good && first)
+        good = shape.rank == 3 && shape.dims[2] == (int64_t)f->dimension;
     else if (good)
         good = numbers == (size_t)r->batch * f->dimension;
     if (good)
@@ -102,7 +104,10 @@ static enum result check_output(struct openvino *o, const struct request *r, str
         result = err_set_field(err, ERR_INVALID, "output.dimension",
             "The output %s of %s gives %zu numbers for %u pictures, which is not what its manifest says: %u "
             "each%s.",
-            f->output_name, f->file, numbers, r->batch, f->dimension, mean ? ", to be averaged" : "");
+            f->output_name, f->file, numbers, r->batch, f->dimension,
+            mean    ? ", to be averaged"
+            : first ? ", the first of several"
+                    : "");
     ov_shape_free(&shape);
     return result;
 }
@@ -283,7 +288,10 @@ static enum result infer(
     }
     for (unsigned i = 0; i < r->batch; i++) {
         size_t row = (size_t)i * o->dimension;
-        mean_pool(r->rows + row * o->area, o->area, o->dimension, out + row);
+        if (o->model.manifest->pooling == MANIFEST_POOLING_FIRST)
+            memcpy(out + row, r->rows + row * o->area, o->dimension * sizeof *out);
+        else
+            mean_pool(r->rows + row * o->area, o->area, o->dimension, out + row);
     }
     return ERR_OK;
 }
@@ -379,4 +387,5 @@ const struct embed_backend embed_backend_openvino = {
     .open = openvino_open,
     .run = openvino_run,
     .close = openvino_close,
+    .inspect = openvino_inspect,
 };
