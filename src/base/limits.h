@@ -78,6 +78,8 @@
 #define LIMIT_RECORDS (1 << 28)              /* of one collection */
 #define LIMIT_OPEN_COLLECTIONS 32            /* with files open; each takes up to 13 file descriptors */
 #define LIMIT_STORE_READERS 4                /* reading connections of one collection */
+#define LIMIT_BACKUP_PATH 170               /* bytes of the path of a backup */
+#define LIMIT_BACKUP_PIECE (16 * LIMIT_MIB)  /* of a file, kept as one file in a backup */
 
 /* Filter expressions; LANGUAGE of docs/filter.md. */
 #define LIMIT_FACET_FIELDS 12                /* fields whose values are counted where none is named */

@@ -8,6 +8,7 @@
 #ifndef STORE_STORE_BACKEND_H
 #define STORE_STORE_BACKEND_H
 
+#include "store/backup.h"
 #include "store/store.h"
 
 struct store_backend {
@@ -36,6 +37,13 @@ struct store_backend {
     enum result (*thumbnail)(void *state, const char *collection, int64_t fileid, int64_t deadline_ms,
         struct buf *out, struct err *err);
     enum result (*check)(void *state, store_check_fn report, void *user, struct err *err);
+    /* store/backup.h; NULL where the backend cannot. */
+    enum result (*backup)(void *state, const char *folder, const struct store_backup_watch *watch,
+        struct store_backup_report *out, struct err *err);
+    enum result (*restore)(void *state, const struct store_restore *what, const struct store_backup_watch *watch,
+        struct store_backup_report *out, struct err *err);
+    enum result (*repair)(
+        void *state, bool drop_damaged, store_check_fn report, void *user, struct err *err);
 };
 
 struct store {

@@ -26,7 +26,9 @@
 
 #include "base/clock.h"
 #include "base/parse.h"
+#include "store/embedded/backup.h"
 #include "store/embedded/collection.h"
+#include "store/embedded/registry.h"
 #include "store/store_backend.h"
 
 #include <assert.h>
@@ -229,6 +231,34 @@ static void release(struct embedded *e, struct entry *entry)
     pthread_mutex_unlock(&e->mutex);
 }
 
+enum result embedded_registry_take(struct embedded *e, const char *name, struct entry **entry,
+    struct embedded_collection **out, struct err *err)
+{
+    enum result r = acquire(e, name, CLOCK_NO_DEADLINE, entry, err);
+    if (!r)
+        *out = (*entry)->collection;
+    return r;
+}
+
+void embedded_registry_give(struct embedded *e, struct entry *entry)
+{
+    release(e, entry);
+}
+
+bool embedded_registry_wanted(struct embedded *e, const struct entry *entry)
+{
+    pthread_mutex_lock(&e->mutex);
+    bool wanted = entry->state == DROPPING;
+    pthread_mutex_unlock(&e->mutex);
+    return wanted;
+}
+
+void embedded_registry_folders(const struct embedded *e, const struct store_sys **sys, const char **collections)
+{
+    *sys = e->sys;
+    *collections = e->folder;
+}
+
 /* --- create and drop ------------------------------------------------------------------------------------ */
 
 static enum result temporary_path(struct embedded *e, const char *kind, char *out, struct err *err)
@@ -242,7 +272,7 @@ static enum result temporary_path(struct embedded *e, const char *kind, char *ou
 
 /* The files of a new collection, under its name, durably, or nothing. */
 static enum result make_files(
-    struct embedded *e, const char *name, const struct store_settings *settings, struct err *err)
+    struct embedded *e, const char *name, embedded_make_fn make, void *user, struct err *err)
 {
     char temporary[EMBEDDED_PATH_MAX], path[EMBEDDED_PATH_MAX];
     enum result r = temporary_path(e, "new", temporary, err);
@@ -250,7 +280,7 @@ static enum result make_files(
         r = embedded_path(path, e->folder, name, err);
     if (r)
         return r;
-    r = embedded_collection_create(e->sys, temporary, settings, err);
+    r = make(user, e->sys, temporary, err);
     if (!r && e->sys->rename(temporary, path))
         r = err_set_errno(err, errno, "cannot make the folder %s", path);
     if (!r) {
@@ -265,10 +295,9 @@ static enum result make_files(
     return r;
 }
 
-static enum result embedded_create(void *state, const char *name, const struct store_settings *settings,
+enum result embedded_registry_add(struct embedded *e, const char *name, embedded_make_fn make, void *user,
     int64_t deadline_ms, struct err *err)
 {
-    struct embedded *e = state;
     struct entry *entry = NULL;
     enum result r = ERR_OK;
     pthread_mutex_lock(&e->mutex);
@@ -284,7 +313,7 @@ static enum result embedded_create(void *state, const char *name, const struct s
     pthread_mutex_unlock(&e->mutex);
     if (r)
         return r;
-    r = make_files(e, name, settings, err);
+    r = make_files(e, name, make, user, err);
     pthread_mutex_lock(&e->mutex);
     if (r) {
         forget(e, entry);
@@ -294,6 +323,18 @@ static enum result embedded_create(void *state, const char *name, const struct s
     }
     pthread_mutex_unlock(&e->mutex);
     return r;
+}
+
+static enum result make_empty(void *user, const struct store_sys *sys, const char *path, struct err *err)
+{
+    return embedded_collection_create(sys, path, user, err);
+}
+
+static enum result embedded_create(void *state, const char *name, const struct store_settings *settings,
+    int64_t deadline_ms, struct err *err)
+{
+    struct store_settings copy = *settings;
+    return embedded_registry_add(state, name, make_empty, &copy, deadline_ms, err);
 }
 
 /* Durably out of sight, or still there. `trash` is where it went. */
@@ -386,6 +427,21 @@ static enum result embedded_list(void *state, char ***names, size_t *count, stru
     *names = list;
     *count = n;
     return ERR_OK;
+}
+
+enum result embedded_registry_list(struct embedded *e, char ***names, size_t *count, struct err *err)
+{
+    return embedded_list(e, names, count, err);
+}
+
+enum result embedded_registry_drop(struct embedded *e, const char *name, struct err *err)
+{
+    return embedded_drop(e, name, CLOCK_NO_DEADLINE, err);
+}
+
+enum result embedded_registry_temporary(struct embedded *e, char *out, struct err *err)
+{
+    return temporary_path(e, "new", out, err);
 }
 
 /* --- calls that go to one collection -------------------------------------------------------------------- */
@@ -609,6 +665,9 @@ static const struct store_backend backend = {
     .browse = embedded_browse,
     .thumbnail = embedded_thumbnail,
     .check = embedded_check,
+    .backup = embedded_backup,
+    .restore = embedded_restore,
+    .repair = embedded_repair,
 };
 
 /* The absolute path: SQLite wants it, and the working directory may change. */

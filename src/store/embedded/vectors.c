@@ -196,6 +196,38 @@ void embedded_vectors_close(struct embedded_vectors *v)
     *v = (struct embedded_vectors){.fd = -1};
 }
 
+enum result embedded_vectors_mend(const struct store_sys *sys, const char *path, uint32_t dimension,
+    uint64_t id, const char **mended, struct err *err)
+{
+    uint8_t found[HEADER] = {0}, want[HEADER];
+    struct embedded_vectors v = {0};
+    *mended = NULL;
+    if (access(path, F_OK) && errno == ENOENT) {
+        *mended = "vectors.f16 was missing and is made anew, empty: every record lost its vector";
+        return embedded_vectors_create(sys, path, dimension, id, err);
+    }
+    enum result r = embedded_vectors_open(sys, path, dimension, id, &v, err);
+    if (r != ERR_CORRUPT) {
+        embedded_vectors_close(&v);
+        return r;
+    }
+    int fd = sys->open(path, O_RDWR | O_CLOEXEC, 0);
+    if (fd < 0)
+        return err_set_errno(err, errno, "cannot open %s", path);
+    ssize_t n = pread(fd, found, HEADER, 0);
+    make_header(want, dimension, id);
+    if (n == HEADER && get64(found + HEADER_HASH) == XXH3_64bits(found, HEADER_HASH)) {
+        close(fd);
+        return r; /* whole, and of another collection */
+    }
+    *mended = "the header of vectors.f16 was damaged and is written anew";
+    r = embedded_write_at(sys, fd, want, HEADER, 0, err);
+    if (!r && sys->fsync(fd))
+        r = err_set_errno(err, errno, "cannot put %s on disk", path);
+    close(fd);
+    return r;
+}
+
 void embedded_vectors_encode(const struct embedded_vectors *v, uint8_t *slot, const uint16_t *halves,
     int64_t fileid, uint64_t number, float norm)
 {

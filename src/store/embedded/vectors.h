@@ -38,6 +38,13 @@ enum result embedded_vectors_create(const struct store_sys *sys, const char *pat
 /* ERR_CORRUPT where the header is not that of this collection. */
 enum result embedded_vectors_open(const struct store_sys *sys, const char *path, uint32_t dimension,
     uint64_t id, struct embedded_vectors *out, struct err *err) ERR_MUST_USE;
+/*
+ * For a repair: the header follows from what meta.db says, so a damaged one is written anew, and a file that is
+ * missing is made, empty. ERR_CORRUPT where the header is whole and of another collection: that is not ours to
+ * change. *mended says what was done, NULL for nothing.
+ */
+enum result embedded_vectors_mend(const struct store_sys *sys, const char *path, uint32_t dimension,
+    uint64_t id, const char **mended, struct err *err) ERR_MUST_USE;
 /* Accepts a zeroed one and one that is closed. */
 void embedded_vectors_close(struct embedded_vectors *v);
 
