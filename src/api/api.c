@@ -43,6 +43,8 @@ static const struct route {
     {"POST", "/v1/collections/{c}/search", NATIVE, ROUTE_SEARCH, v1_search},
     {"POST", "/v1/embed", NATIVE, ROUTE_SEARCH, v1_embed},
     {"GET", "/v1/models", NATIVE, ROUTE_SEARCH, v1_models},
+    {"POST", "/v1/backup", NATIVE, ROUTE_ADMIN, v1_backup},
+    {"POST", "/v1/restore", NATIVE, ROUTE_ADMIN, v1_restore},
     {"GET", "/v1/jobs", NATIVE, ROUTE_WRITE, v1_jobs_list},
     {"GET", "/v1/jobs/{id}", NATIVE, ROUTE_WRITE, v1_job_get},
     {"DELETE", "/v1/jobs/{id}", NATIVE, ROUTE_ADMIN, v1_job_cancel},

@@ -67,6 +67,9 @@ enum result v1_key_create(struct route_call *call, struct err *err);
 enum result v1_key_revoke(struct route_call *call, struct err *err);
 enum result v1_models(struct route_call *call, struct err *err);
 enum result v1_jobs_list(struct route_call *call, struct err *err);
+/* v1_keep.c: backups by job. */
+enum result v1_backup(struct route_call *call, struct err *err);
+enum result v1_restore(struct route_call *call, struct err *err);
 enum result v1_job_get(struct route_call *call, struct err *err);
 enum result v1_job_cancel(struct route_call *call, struct err *err);
 enum result v1_healthz(struct route_call *call, struct err *err);

@@ -14,6 +14,7 @@
 #include "pipeline/pipeline.h"
 #include "server/config.h"
 #include "server/wiring.h"
+#include "store/backup.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -30,17 +31,22 @@ static const char help[] =
     "usage: lookalike doctor [FLAG…]\n\n"
     "With --data DIR: the folder, the disk, the model, the port of `serve`, and every record of the store against its\n"
     "checksum. The server must not run meanwhile. With --server URL (the default): whether it answers and is ready, and\n"
-    "its collections.\n\n";
+    "its collections.\n\n"
+    "  --repair         with --data: mend what can be made whole from what is left (indexes, headers, lost thumbnails);\n"
+    "                   damaged records are named and stay\n"
+    "  --drop-damaged   with --repair: remove the records whose vector is damaged, naming each\n";
 static const char examples[] =
     "\nexamples:\n"
     "  lookalike doctor\n"
-    "  lookalike doctor --data ./data --json\n\n"
+    "  lookalike doctor --data ./data --json\n"
+    "  lookalike doctor --data ./data --repair\n\n"
     "Exit status: 0 healthy, 1 problems, 2 wrong usage.\n";
 
 enum severity { FACT, WARNING, PROBLEM };
 
 struct doctor {
     struct cli_args args;
+    bool repair, drop_damaged;
     unsigned problems, warnings;
 };
 
@@ -164,6 +170,23 @@ static void on_check(void *user, int severity, const char *collection, const cha
         finding(user, s, "store", "%s", text);
 }
 
+/* Before anything else opens a collection. What is left is found again by check_store(), so it is not counted here. */
+static void repair_store(struct doctor *d, const struct config *config)
+{
+    struct wiring *wiring = NULL;
+    struct err err = {0};
+    if (wiring_open(config, false, &wiring, &err)) /* check_store() will say why */
+        return;
+    unsigned problems = d->problems;
+    enum result r = store_repair(wiring_store(wiring), d->drop_damaged, on_check, d, &err);
+    d->problems = problems;
+    if (r && r != ERR_CORRUPT)
+        finding(d, PROBLEM, "repair", "%s", err.message);
+    else
+        finding(d, FACT, "repair", r ? "what could be mended is mended; what is left follows" : "all is whole");
+    wiring_close(wiring);
+}
+
 static void check_store(struct doctor *d, const struct config *config)
 {
     struct wiring *wiring = NULL;
@@ -211,6 +234,8 @@ static void check_data(struct doctor *d)
     check_port(d, &config);
     if (check_folder(d, config.data)) {
         unsigned before = d->problems;
+        if (d->repair)
+            repair_store(d, &config);
         check_store(d, &config);
         if (d->problems == before)
             check_model(d, &config);
@@ -371,9 +396,14 @@ int cli_doctor(int argc, char **argv)
         return cli_fail(CLI_NOTHING, &err);
     }
     int status = CLI_DONE;
-    enum result r = cli_args_parse(argc, argv, NULL, 0, &d->args, &err);
+    const struct cli_flag flags[] = {{"--repair", NULL, &d->repair}, {"--drop-damaged", NULL, &d->drop_damaged}};
+    enum result r = cli_args_parse(argc, argv, flags, sizeof flags / sizeof *flags, &d->args, &err);
     if (r == ERR_OK && !d->args.help && d->args.positional_count)
         r = err_set(&err, ERR_INVALID, "doctor takes no arguments");
+    if (r == ERR_OK && !d->args.help && d->repair && !d->args.data)
+        r = err_set(&err, ERR_INVALID, "--repair works on the files: stop the server and give --data DIR");
+    if (r == ERR_OK && !d->args.help && d->drop_damaged && !d->repair)
+        r = err_set(&err, ERR_INVALID, "--drop-damaged goes with --repair");
     if (r) {
         status = cli_usage("doctor", &err);
     } else if (d->args.help) {

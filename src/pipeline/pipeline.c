@@ -18,6 +18,7 @@
 #include "filter/filter.h"
 #include "image/image.h"
 #include "pipeline/batcher.h"
+#include "pipeline/keep.h"
 
 struct pipeline {
     struct pipeline_options options;
@@ -80,6 +81,11 @@ const struct embed_info *pipeline_model(struct pipeline *p)
 struct models *pipeline_models(struct pipeline *p)
 {
     return p->models;
+}
+
+const char *pipeline_backup_folder(const struct pipeline *p)
+{
+    return p->options.backup_folder;
 }
 
 struct jobs *pipeline_jobs(struct pipeline *p)

@@ -29,6 +29,7 @@ struct pipeline_options {
     unsigned decoders;   /* 0: one per CPU */
     enum store_metric metric;  /* of new collections */
     uint32_t thumbnail_side;   /* 0: keep none */
+    const char *backup_folder; /* requests may back up into it and below; NULL: nowhere. Stays the caller's */
 };
 
 enum result pipeline_new(const struct pipeline_options *options, struct pipeline **out, struct err *err) ERR_MUST_USE;

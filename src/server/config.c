@@ -33,6 +33,7 @@ static const struct key {
     {"cors", NULL, "ORIGIN", "*", TEXT, AT(cors), 0, "origin that browsers may call from; `*`: any, `none`: none"},
     {"metric", "METRIC_TYPE", "NAME", "L2", TEXT, AT(metric), 0, "distance of new collections: L2, IP, COSINE"},
     {"thumbnails", NULL, "yes|no", "yes", FLAG, AT(thumbnails), 0, "keep a small picture of each record in new collections"},
+    {"backup-dir", NULL, "DIR", NULL, TEXT, AT(backup_dir), 0, "folder into which clients may ask for backups, and restore from; default: none"},
     {"insecure", NULL, NULL, "no", FLAG, AT(insecure), 0, "listen beyond this machine although there are no API keys"},
     {"vector-dimension", "VECTOR_DIMENSION", "N", "0", NUMBER, AT(vector_dimension), LIMIT_DIMENSION, "the model must have this many dimensions; 0: any"},
     {"milvus-host", "MILVUS_HOST", "HOST", NULL, TEXT, AT(milvus_host), 0, "selects the Milvus backend (not in this version)"},

@@ -25,6 +25,7 @@ struct config {
     char *models;  /* folder of models; NULL: looked for, see wiring.h */
     char *device, *precision, *cors, *metric;
     char *tls_cert, *tls_key, *milvus_host;
+    char *backup_dir; /* NULL: no backups by request */
     char *fetch_allow[CONFIG_FETCH_ALLOW_MAX];
     size_t fetch_allow_count;
     unsigned threads, milvus_port;

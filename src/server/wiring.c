@@ -87,6 +87,7 @@ static enum result open_parts(struct wiring *w, const struct config *config, boo
         .fetch = w->fetch,
         .metric = metric_of(config),
         .thumbnail_side = config->thumbnails ? THUMBNAIL_SIDE : 0,
+        .backup_folder = config->backup_dir,
     };
     return pipeline_new(&options, &w->pipeline, err);
 }

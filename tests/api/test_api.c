@@ -268,6 +268,43 @@ static void every_route_is_reachable(void **state)
     assert_true(n > 8);
 }
 
+static void backups_by_request(void **state)
+{
+    struct world *w = *state;
+    ask(w, &(struct ask){.method = "POST", .path = "/v1/backup"});
+    assert_int_equal(w->status, 403);
+    pipeline_free(w->pipeline);
+    struct pipeline_options options = {
+        .store = w->store, .embed = w->embed, .thumbnail_side = 16, .backup_folder = "/nowhere/kept"};
+    assert_int_equal(pipeline_new(&options, &w->pipeline, NULL), ERR_OK);
+    api_free(w->api);
+    assert_int_equal(api_new(&(struct api_options){.pipeline = w->pipeline, .version = "test"}, &w->api, NULL), ERR_OK);
+    static const char *const outside[] = {"/etc", "/nowhere/keptother", "../x", "a/../../x", "/nowhere/kept/../x"};
+    for (size_t i = 0; i < sizeof outside / sizeof *outside; i++) {
+        char body[100];
+        snprintf(body, sizeof body, "{\"folder\":\"%s\"}", outside[i]);
+        ask(w, &(struct ask){.method = "POST", .path = "/v1/backup", .type = "application/json", .body = body});
+        assert_int_equal(w->status, 403);
+    }
+    ask(w, &(struct ask){.method = "POST", .path = "/v1/restore", .type = "application/json",
+               .body = "{\"folder\":\"a\",\"collection\":\"../x\"}"});
+    assert_int_equal(w->status, 400);
+    /* A job starts, and says that this store cannot. */
+    const char *reply = ask(w, &(struct ask){.method = "POST", .path = "/v1/backup"});
+    assert_int_equal(w->status, 202);
+    char path[100] = "/v1/jobs/";
+    assert_int_equal(sscanf(reply, "{\"job\":\"%39[^\"]", path + strlen(path)), 1);
+    for (int i = 0; i < 500; i++) {
+        reply = ask(w, &(struct ask){.method = "GET", .path = path});
+        assert_int_equal(w->status, 200);
+        if (!strstr(reply, "\"running\""))
+            break;
+        usleep(10000);
+    }
+    assert_non_null(strstr(reply, "\"failed\""));
+    assert_non_null(strstr(reply, "no backup of its own"));
+}
+
 int main(void)
 {
     if (image_init(NULL))
@@ -280,6 +317,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(parameters_stand_anywhere, set_up, tear_down),
         cmocka_unit_test_setup_teardown(routes_and_methods, set_up, tear_down),
         cmocka_unit_test_setup_teardown(jobs_are_listed_shown_and_cancelled, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(backups_by_request, set_up, tear_down),
         cmocka_unit_test_setup_teardown(every_route_is_reachable, set_up, tear_down),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);

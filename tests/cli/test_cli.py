@@ -74,14 +74,15 @@ def free_port():
 
 
 class Server:
-    def __init__(self, folder, port=None):
-        self.data, self.log, self.port = folder / "data", folder / "log.txt", port or free_port()
+    def __init__(self, folder, port=None, flags=()):
+        self.data, self.log, self.port, self.flags = folder / "data", folder / "log.txt", port or free_port(), flags
         self.url = f"http://127.0.0.1:{self.port}"
         self.start()
 
     def start(self):
         with open(self.log, "ab") as log:
-            self.process = subprocess.Popen([SERVE, "serve", "--data", self.data, "--listen", f"127.0.0.1:{self.port}"],
+            self.process = subprocess.Popen([SERVE, "serve", "--data", self.data, "--listen", f"127.0.0.1:{self.port}",
+                                             *self.flags],
                                             env=environment(self.data), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         deadline = time.monotonic() + 60 * SLOW
         while time.monotonic() < deadline:
@@ -157,7 +158,7 @@ def events(done):
 
 # --- words and statuses --------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("command", ["serve", "import", "search", "collection", "doctor"])
+@pytest.mark.parametrize("command", ["serve", "import", "search", "collection", "doctor", "backup", "restore"])
 def test_help(run, command):
     for arguments in [(command, "--help"), ("help", command)]:
         done = run(*arguments)
@@ -174,7 +175,7 @@ def test_version_and_no_command(run):
     assert run("--help").returncode == 0
 
 
-@pytest.mark.parametrize("command", ["model", "eval", "tune", "export", "backup", "restore", "reembed", "bench"])
+@pytest.mark.parametrize("command", ["model", "eval", "tune", "export", "reembed", "bench"])
 def test_commands_of_later_versions_say_so(run, command):
     done = run(command, "x")
     assert done.returncode == 2 and "not available in this version" in done.stderr and not done.stdout
@@ -188,7 +189,8 @@ def test_commands_of_later_versions_say_so(run, command):
     ["search", "c"], ["search", "c", "a", "b"], ["search", "c", "--fileid", "1"], ["search", "c", "a.png", "--limit", "0"],
     ["search", "c", "a.png", "--limit", "16385"], ["search", "c", "a.png", "--limit", "16384", "--offset", "1"],
     ["collection"], ["collection", "paint"], ["collection", "create"], ["collection", "list", "x"], ["collection", "drop", "a-b"],
-    ["doctor", "x"]], ids=" ".join)
+    ["doctor", "x"], ["doctor", "--repair"], ["doctor", "--data", "d", "--drop-damaged"], ["backup", "a", "b"],
+    ["backup", "--data", "d"], ["backup", "--verify"], ["restore"], ["restore", "a", "b", "c"], ["restore", "a", "--as", "b"]], ids=" ".join)
 def test_wrong_usage(run, arguments):
     done = run(*arguments)
     assert done.returncode == 2 and done.stderr.startswith("lookalike: ") and not done.stdout
