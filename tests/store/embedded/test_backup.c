@@ -329,7 +329,10 @@ static bool wait_for_drop(void *user, const char *collection, uint64_t done, uin
         pthread_detach(thread);
         *(bool *)user = true;
     }
-    usleep(50000);
+    /* Until the drop waits: then nobody new gets in. */
+    uint64_t count;
+    for (int i = 0; i < 2000 && !store_count(store, "going", clock_now_ms() + 10, &count, NULL); i++)
+        usleep(1000);
     return true;
 }
 
