@@ -6,7 +6,9 @@
  */
 #include "api/route.h"
 
+#include "base/clock.h"
 #include "base/log.h"
+#include "base/metrics.h"
 #include "base/parse.h"
 #include "json/json.h"
 #include "web/web.h"
@@ -53,6 +55,7 @@ static const struct route {
     {"DELETE", "/v1/keys/{id}", NATIVE, ROUTE_ADMIN, v1_key_revoke},
     {"GET", "/healthz", NATIVE, ROUTE_OPEN, v1_healthz},
     {"GET", "/readyz", NATIVE, ROUTE_OPEN, v1_readyz},
+    {"GET", "/metrics", NATIVE, ROUTE_SEARCH, v1_metrics},
 };
 #define ROUTE_COUNT (sizeof routes / sizeof *routes)
 
@@ -133,6 +136,14 @@ static const struct route *find_route(
         }
     }
     return NULL;
+}
+
+size_t api_route_of(const struct http_request *head)
+{
+    unsigned status;
+    char allow[128];
+    const struct route *route = head->path ? find_route(head, NULL, &status, allow, sizeof allow) : NULL;
+    return route ? (size_t)(route - routes) : ROUTE_COUNT;
 }
 
 /* --- errors --------------------------------------------------------------------------------------------------- */
@@ -339,6 +350,8 @@ void api_gate(void *user, const struct http_request *head, struct http_reply *re
     const struct route *route = find_route(head, &call, &status, allow, sizeof allow);
     enum route_right right = route ? route->right : ROUTE_SEARCH;
     enum result r = access_check(api->options.auth, head, right, call.collection, &grant, &err);
+    if (r)
+        metrics_add(METRIC_REFUSED, strcmp(err.field, "Authorization") == 0 ? REFUSED_NO_KEY : REFUSED_RIGHT, 1);
     auth_key_release(grant);
     if (!route && (r == ERR_OK || strcmp(err.field, "Authorization") != 0)) {
         if (status == 404 && web_find(head->path)) {
@@ -380,8 +393,12 @@ void api_handle(void *user, const struct http_request *request, struct http_repl
     /* Again, after the gate: the body may have taken a minute, and the key may be gone by now. */
     enum result r = access_check(api->options.auth, request, route->right, call.collection, &grant, &err);
     granted.grant = grant;
+    if (grant)
+        snprintf(reply->user_text, sizeof reply->user_text, "%s", grant->id);
+    int64_t began = clock_now_us();
     if (r == ERR_OK)
         r = run_route(route, &call, &err);
+    metrics_observe(METRIC_STAGE_SECONDS, STAGE_REQUEST, clock_now_us() - began);
     if (r && err.code == ERR_OK) { /* a function that failed without a sentence: never leave the client without one */
         err.code = r;
         snprintf(err.message, sizeof err.message, "the request failed: %s", err_name(r));
@@ -399,11 +416,18 @@ enum result api_new(const struct api_options *options, struct api **out, struct 
     if (!api)
         return err_no_memory(err);
     api->options = *options;
+    api->counts = counts_new();
+    if (!api->counts) {
+        free(api);
+        return err_no_memory(err);
+    }
     *out = api;
     return ERR_OK;
 }
 
 void api_free(struct api *api)
 {
+    if (api)
+        free(api->counts);
     free(api);
 }

@@ -17,6 +17,7 @@ struct api_options {
     struct pipeline *pipeline; /* stays the caller's, outlives the api */
     const char *version;       /* constant string */
     struct auth *auth;         /* the same; NULL: no keys, everything is allowed */
+    bool access_log;           /* a line for every request */
 };
 
 enum result api_new(const struct api_options *options, struct api **out, struct err *err) ERR_MUST_USE;
@@ -31,6 +32,9 @@ void api_handle(void *api, const struct http_request *request, struct http_reply
 void api_gate(void *api, const struct http_request *head, struct http_reply *reply);
 /* The body of an error that the HTTP server found: the compatible shape, or problem+json below /v1. */
 void api_error_body(void *api, const char *path, unsigned status, const char *message, struct http_reply *reply);
+
+/* Counts the request, and logs it where that is wanted. */
+void api_done(void *api, const struct http_done *done);
 
 /* The i-th route, for the test that compares the table with the documentation; false past the last. */
 bool api_route(size_t i, const char **methods, const char **pattern);

@@ -6,7 +6,14 @@
 
 struct api {
     struct api_options options;
+    struct counts *counts; /* of requests by route and status; metrics.c */
 };
+
+/* metrics.c */
+struct counts *counts_new(void);
+void counts_add(struct counts *counts, size_t route, unsigned status); /* `route`: of the table, or past its end: none of it */
+/* The index of the request's route in the table; past its end where there is none. */
+size_t api_route_of(const struct http_request *head);
 
 /* One call of one route. */
 struct route_call {
@@ -73,6 +80,7 @@ enum result v1_restore(struct route_call *call, struct err *err);
 enum result v1_job_get(struct route_call *call, struct err *err);
 enum result v1_job_cancel(struct route_call *call, struct err *err);
 enum result v1_healthz(struct route_call *call, struct err *err);
+enum result v1_metrics(struct route_call *call, struct err *err);
 enum result v1_readyz(struct route_call *call, struct err *err);
 
 #endif

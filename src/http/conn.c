@@ -33,6 +33,7 @@
 #include "http/internal.h"
 
 #include "base/clock.h"
+#include "base/metrics.h"
 #include "base/parse.h"
 
 #include <arpa/inet.h>
@@ -123,6 +124,7 @@ void http_conn_opened(struct http_server *server, struct MHD_Connection *mhd, vo
         conn->next->prev = conn;
     server->conns = conn;
     server->conn_count++;
+    metrics_change(METRIC_CONNECTIONS, 0, 1);
     pthread_mutex_unlock(&server->lock);
 }
 
@@ -149,6 +151,7 @@ void http_conn_closed(struct http_server *server, void **context)
     if (conn->next)
         conn->next->prev = conn->prev;
     server->conn_count--;
+    metrics_change(METRIC_CONNECTIONS, 0, -1);
     pthread_mutex_unlock(&server->lock);
     drain(conn->fd);
     free(conn);
@@ -247,6 +250,7 @@ static void refuse_locked(struct http_server *server, struct http_conn *conn, st
     if (!http_reply_text(server, reply, with_body, &text) &&
         send(conn->fd, text.data, text.len, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
         linger = 1;
+    conn->refused = reply->status;
     shutdown(conn->fd, SHUT_WR);
     set_state(conn, HTTP_CONN_LINGER, clock_now_ms(), linger);
     buf_free(&text);

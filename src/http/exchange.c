@@ -25,6 +25,8 @@
 #include "http/internal.h"
 
 #include "base/clock.h"
+#include "base/log.h"
+#include "base/metrics.h"
 
 #include <strings.h>
 
@@ -50,6 +52,10 @@ struct http_exchange {
     uint64_t thrown_away;
     struct MHD_Response *response; /* READY and SWALLOW */
     unsigned status;
+    int64_t began_us;  /* when the head was complete */
+    int64_t queued_us; /* when it was handed to the workers */
+    uint64_t received, sent;
+    char user_text[32];
 };
 
 /* --- making and freeing --------------------------------------------------------------------------------- */
@@ -76,7 +82,25 @@ static void release_body(struct http_exchange *x)
     buf_free(&x->body);
     if (x->charged)
         atomic_fetch_sub(&x->server->charged, x->charged);
+    metrics_change(METRIC_BODY_BYTES, 0, -(int64_t)x->charged);
     x->charged = 0;
+}
+
+/* The status is that of an error written past libmicrohttpd where there was one: a 408, most often. */
+static void tell_done(struct http_exchange *x)
+{
+    struct http_server *server = x->server;
+    unsigned refused = x->conn->refused;
+    if (!x->began_us || !server->options.done)
+        return;
+    struct http_done done = {.head = &x->request,
+        .status = refused ? refused : x->status,
+        .received = x->received + x->thrown_away,
+        .sent = x->sent,
+        .us = clock_now_us() - x->began_us};
+    memcpy(done.user_text, x->user_text, sizeof done.user_text);
+    if (done.status) /* 0: the client left before there was an answer */
+        server->options.done(server->options.user, &done);
 }
 
 void http_exchange_done(
@@ -86,6 +110,7 @@ void http_exchange_done(
     *context = NULL;
     if (!x)
         return;
+    tell_done(x);
     http_conn_end(x->server, x->conn, x->counted);
     if (x->response)
         MHD_destroy_response(x->response);
@@ -193,6 +218,8 @@ static enum result fill_head(struct http_exchange *x, const char *method)
 {
     if (!x->raw_target || copy_headers(x))
         return ERR_NO_MEMORY;
+    x->began_us = clock_now_us();
+    http_identify(&x->request);
     x->head_only = strcmp(method, "HEAD") == 0;
     x->request.method = x->head_only ? "GET" : method;
     memcpy(x->request.client, x->conn->client, sizeof x->request.client);
@@ -222,9 +249,20 @@ static enum MHD_Result send_response(struct http_exchange *x)
     return queued;
 }
 
-static void make_response(struct http_exchange *x, struct http_reply *reply, bool close)
+/* What every reply to this request has, whichever way it goes. */
+static void sign(struct http_exchange *x, struct http_reply *reply)
 {
     x->status = reply->status;
+    x->sent = reply->static_body ? reply->static_len : reply->body.len;
+    memcpy(x->user_text, reply->user_text, sizeof x->user_text);
+    /* After twelve headers of the handler's own there is no room for it, and the reply goes without. */
+    if (http_reply_header(reply, "X-Request-Id", x->request.id))
+        return;
+}
+
+static void make_response(struct http_exchange *x, struct http_reply *reply, bool close)
+{
+    sign(x, reply);
     x->response = http_reply_response(x->server, reply, close || atomic_load(&x->server->stopping));
 }
 
@@ -242,6 +280,7 @@ static enum MHD_Result refuse(struct http_exchange *x, struct http_reply *reply,
         make_response(x, reply, false);
         x->phase = PHASE_SWALLOW;
     } else {
+        sign(x, reply);
         http_conn_refuse(x->server, x->conn, reply, !x->head_only);
         x->phase = PHASE_DEAD;
     }
@@ -336,10 +375,12 @@ static enum MHD_Result take_body(struct http_exchange *x, const char *data, size
     unsigned status = 0;
     const char *message = NULL;
     size_t before = x->body.cap;
+    x->received += *size;
     enum result r = buf_append(&x->body, data, *size);
     size_t grown = x->body.cap - before;
     size_t all = atomic_fetch_add(&server->charged, grown) + grown;
     x->charged += grown;
+    metrics_change(METRIC_BODY_BYTES, 0, (int64_t)grown);
     if (r == ERR_TOO_LARGE) {
         status = 413;
         message = "The body of the request is larger than is accepted here.";
@@ -355,6 +396,7 @@ static enum MHD_Result take_body(struct http_exchange *x, const char *data, size
     struct http_reply reply;
     http_reply_init(&reply);
     http_reply_error(server, &reply, x->request.path, status, message);
+    sign(x, &reply);
     http_conn_refuse(server, x->conn, &reply, true);
     http_reply_release(&reply);
     x->phase = PHASE_DEAD;
@@ -371,10 +413,13 @@ static enum MHD_Result last_call(struct http_exchange *x)
     x->request.body_len = x->body.len;
     x->request.deadline_ms = clock_now_ms() + server->options.request_ms;
     x->phase = PHASE_QUEUED;
+    x->queued_us = clock_now_us();
+    metrics_change(METRIC_QUEUE_LENGTH, QUEUE_REQUESTS, 1);
     /* Suspended first: a worker may resume it before queue_try_push() returns. */
     MHD_suspend_connection(x->mhd);
     if (queue_try_push(server->queue, x) == ERR_OK)
         return MHD_YES;
+    metrics_change(METRIC_QUEUE_LENGTH, QUEUE_REQUESTS, -1);
     struct http_reply reply;
     http_reply_init(&reply);
     http_reply_error(
@@ -422,6 +467,9 @@ static void serve(struct http_exchange *x)
     struct http_server *server = x->server;
     struct http_reply reply;
     http_reply_init(&reply);
+    metrics_change(METRIC_QUEUE_LENGTH, QUEUE_REQUESTS, -1);
+    metrics_observe(METRIC_STAGE_SECONDS, STAGE_QUEUE, clock_now_us() - x->queued_us);
+    log_request(x->request.id, x->request.trace_id);
     if (atomic_load(&server->aborting))
         http_reply_error(
             server, &reply, x->request.path, 503, "The server is being stopped. Try again in a moment.");
@@ -433,6 +481,7 @@ static void serve(struct http_exchange *x)
     if (reply.status < 200 || reply.status > 599)
         http_reply_error(
             server, &reply, x->request.path, 500, "The server made a reply without a valid status.");
+    log_request(NULL, NULL);
     release_body(x);
     make_response(x, &reply, false);
     http_reply_release(&reply);

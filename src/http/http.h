@@ -39,6 +39,8 @@ struct http_request {
     size_t body_len;
     char client[64];     /* address of the peer, without port */
     int64_t deadline_ms; /* the reply is due */
+    char id[LIMIT_REQUEST_ID + 1]; /* the client's X-Request-Id where it is sound, else a new one; the reply has it too */
+    char trace_id[33];             /* of a sound W3C `traceparent`, else "" */
     const void *grant;   /* the handler's own: what the request's API key may do; NULL from the server */
 };
 
@@ -54,6 +56,7 @@ struct http_reply {
         char value[256];
     } headers[12];
     size_t header_count;
+    char user_text[32]; /* for http_done: here the id of the key */
 };
 
 typedef void (*http_handler)(void *user, const struct http_request *request, struct http_reply *reply);
@@ -65,6 +68,17 @@ typedef void (*http_gate)(void *user, const struct http_request *head, struct ht
 /* The body and content type of an error found by the server itself. `path` may be NULL. Must not block. */
 typedef void (*http_error_body)(void *user, const char *path, unsigned status, const char *message, struct http_reply *reply);
 
+/* A request whose reply was sent, or given up. */
+struct http_done {
+    const struct http_request *head; /* body already released; `path` may be NULL where the head was unsound */
+    unsigned status;
+    uint64_t received, sent;         /* bytes of the bodies */
+    int64_t us;                      /* since the head was complete */
+    char user_text[32];              /* what the handler or gate left in the reply's */
+};
+/* Runs on a connection thread: must not block. */
+typedef void (*http_done_fn)(void *user, const struct http_done *done);
+
 struct http_options {
     const char *listen;   /* "127.0.0.1:5000", "[::1]:5000"; port 0: any free one */
     unsigned io_threads;  /* 0: 2 */
@@ -75,7 +89,8 @@ struct http_options {
     http_handler handler;
     http_gate gate;             /* may be NULL */
     http_error_body error_body; /* may be NULL: plain text */
-    void *user;                 /* given to all three */
+    http_done_fn done;          /* may be NULL */
+    void *user;                 /* given to all of them */
 };
 
 struct http_server;

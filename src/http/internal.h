@@ -95,6 +95,7 @@ struct http_conn {
     uint64_t acked;       /* bytes the client had acknowledged when the deadline was set */
     const char *path;     /* of the request in hand, or NULL */
     struct MHD_Connection *mhd;
+    unsigned refused; /* status of an error written past libmicrohttpd, else 0 */
     bool in_headers;  /* between the request line and the first call */
     pthread_t thread; /* the I/O thread, where in_headers */
     char client[64];
@@ -125,6 +126,11 @@ enum MHD_Result http_exchange_call(void *server, struct MHD_Connection *mhd, con
 void http_exchange_done(
     void *server, struct MHD_Connection *mhd, void **context, enum MHD_RequestTerminationCode code);
 void *http_exchange_work(void *server); /* the thread of a worker */
+
+/* --- ident.c: which request is this? ------------------------------------------------------------------------------ */
+
+/* Fills id and trace_id from the headers. */
+void http_identify(struct http_request *request);
 
 /* --- multipart.c ---------------------------------------------------------------------------------------- */
 

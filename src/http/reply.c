@@ -9,18 +9,18 @@
 
 /* Connection, Content-Type, Server, nosniff, two of CORS and the handler's own. */
 #define HEADERS_MAX                                                                                          \
-    (sizeof((struct http_reply *)0)->headers / sizeof(((struct http_reply *)0)->headers[0]) + 8)
+    (sizeof((struct http_reply *)0)->headers / sizeof(((struct http_reply *)0)->headers[0]) + 9)
 
 struct header_list {
     struct {
         const char *name, *value;
-    } items[20];
+    } items[21];
     size_t count;
 };
 
 static void list_add(struct header_list *list, const char *name, const char *value)
 {
-    _Static_assert(HEADERS_MAX <= 20, "room for every header");
+    _Static_assert(HEADERS_MAX <= 21, "room for every header");
     list->items[list->count].name = name;
     list->items[list->count++].value = value;
 }
@@ -45,6 +45,7 @@ static void collect(
         list_add(list, "Access-Control-Allow-Origin", server->cors_origin);
         if (strcmp(server->cors_origin, "*") != 0)
             list_add(list, "Vary", "Origin");
+        list_add(list, "Access-Control-Expose-Headers", "X-Request-Id, Retry-After, Location");
     }
     for (size_t i = 0; i < reply->header_count; i++)
         list_add(list, reply->headers[i].name, reply->headers[i].value);

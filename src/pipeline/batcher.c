@@ -19,6 +19,7 @@
 
 #include "base/clock.h"
 #include "base/limits.h"
+#include "base/metrics.h"
 
 #include <stdbool.h>
 
@@ -56,6 +57,7 @@ static void list_add(struct batcher *b, struct job *job)
         b->first = job;
     b->last = job;
     b->waiting++;
+    metrics_change(METRIC_QUEUE_LENGTH, QUEUE_EMBED, 1);
 }
 
 static void list_remove(struct batcher *b, struct job *job)
@@ -69,6 +71,7 @@ static void list_remove(struct batcher *b, struct job *job)
     else
         b->last = job->prev;
     b->waiting--;
+    metrics_change(METRIC_QUEUE_LENGTH, QUEUE_EMBED, -1);
 }
 
 /* Wait for work and take this thread's share; 0 when the batcher is closed. The mutex is held. */
@@ -100,6 +103,7 @@ static enum result run_batch(struct batcher *b, struct bench *bench, size_t n, s
 {
     for (size_t i = 0; i < n; i++)
         bench->pixels[i] = bench->jobs[i]->pixels;
+    metrics_observe(METRIC_BATCH_PICTURES, 0, (int64_t)n);
     enum result r = embed_run(b->embed, bench->pixels, n, bench->out, err);
     if (r)
         return r;

@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/cpu.h"
 #include "base/limits.h"
+#include "base/metrics.h"
 #include "filter/filter.h"
 #include "image/image.h"
 #include "pipeline/batcher.h"
@@ -96,17 +97,25 @@ struct jobs *pipeline_jobs(struct pipeline *p)
 static enum result decode_limited(struct pipeline *p, const void *data, size_t len, const struct image_want *want,
     int64_t deadline_ms, struct image *out, struct err *err)
 {
+    int64_t asked = clock_now_us();
     pthread_mutex_lock(&p->mutex);
+    metrics_change(METRIC_QUEUE_LENGTH, QUEUE_DECODE, 1);
     while (p->decoders_free == 0) {
         if (!clock_wait(&p->decoder_free, &p->mutex, deadline_ms) && p->decoders_free == 0) {
             pthread_mutex_unlock(&p->mutex);
+            metrics_change(METRIC_QUEUE_LENGTH, QUEUE_DECODE, -1);
             return err_set(err, ERR_TIMEOUT, "the server is busy: the picture waited to be decoded until its deadline");
         }
     }
     p->decoders_free--;
     pthread_mutex_unlock(&p->mutex);
 
+    int64_t began = clock_now_us();
+    metrics_change(METRIC_QUEUE_LENGTH, QUEUE_DECODE, -1);
+    metrics_observe(METRIC_STAGE_SECONDS, STAGE_DECODE_WAIT, began - asked);
     enum result r = image_decode(data, len, want, out, err);
+    metrics_observe(METRIC_STAGE_SECONDS, STAGE_DECODE, clock_now_us() - began);
+    metrics_add(METRIC_DECODES, r ? DECODE_REFUSED : DECODE_OK, 1);
 
     pthread_mutex_lock(&p->mutex);
     p->decoders_free++;
@@ -120,7 +129,11 @@ static enum result fetch_picture(
 {
     if (!p->options.fetch)
         return err_set_field(err, ERR_UNSUPPORTED, "url", "this server does not download pictures; send `image` instead");
+    int64_t began = clock_now_us();
     enum result r = fetch_get(p->options.fetch, url, deadline_ms, out, err);
+    metrics_observe(METRIC_STAGE_SECONDS, STAGE_FETCH, clock_now_us() - began);
+    metrics_add(METRIC_FETCHES, r == ERR_OK ? OUTCOME_OK : r == ERR_DENIED || r == ERR_INVALID ? OUTCOME_REFUSED : OUTCOME_FAILED, 1);
+    metrics_add(METRIC_FETCHED_BYTES, 0, out->len);
     if (r == ERR_OK && out->len == 0)
         r = err_set(err, ERR_INVALID, "the URL answered with an empty body");
     if (r && err)
@@ -161,7 +174,9 @@ static enum result embed_picture(struct pipeline *p, const struct model *model, 
             snprintf(err->field, sizeof err->field, "%s", from_url ? "url" : "image");
         goto out;
     }
+    int64_t began = clock_now_us();
     r = batcher_run(model->batcher, decoded.pixels, vector, deadline_ms, err);
+    metrics_observe(METRIC_STAGE_SECONDS, STAGE_EMBED, clock_now_us() - began);
     if (r)
         image_free(&decoded);
     else
@@ -258,7 +273,9 @@ static enum result write_record(struct pipeline *p, const struct destination *to
     write->dimension = vector ? settings->dimension : 0;
     write->thumbnail = image.thumbnail;
     write->thumbnail_len = image.thumbnail_len;
+    int64_t began = clock_now_us();
     r = store_write(p->options.store, to->collection, write, 1, deadline_ms, err);
+    metrics_observe(METRIC_STAGE_SECONDS, STAGE_WRITE, clock_now_us() - began);
 out:
     image_free(&image);
     free(vector);
@@ -330,7 +347,9 @@ enum result pipeline_search(struct pipeline *p, const char *collection, const st
             .offset = search->offset,
             .group = search->group,
             .filter = filter};
+        int64_t began = clock_now_us();
         r = store_search(p->options.store, collection, &query, deadline_ms, out, err);
+        metrics_observe(METRIC_STAGE_SECONDS, STAGE_SEARCH, clock_now_us() - began);
     }
     free(vector);
     filter_free(filter);

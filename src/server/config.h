@@ -24,13 +24,14 @@ struct config {
     char *model;   /* name of a folder in `models`, or a path with a slash */
     char *models;  /* folder of models; NULL: looked for, see wiring.h */
     char *device, *precision, *cors, *metric;
+    char *log; /* "text" or "json" */
     char *tls_cert, *tls_key, *milvus_host;
     char *backup_dir; /* NULL: no backups by request */
     char *fetch_allow[CONFIG_FETCH_ALLOW_MAX];
     size_t fetch_allow_count;
     unsigned threads, milvus_port;
     uint32_t vector_dimension; /* 0: not given */
-    bool insecure, thumbnails;
+    bool insecure, thumbnails, access_log;
 };
 
 /* Defaults, then the file named by --config or LOOKALIKE_CONFIG, then the environment, then `argv`. argv[0] is skipped.

@@ -100,7 +100,7 @@ static enum result serve(const struct config *config, const sigset_t *signals, s
         r = wiring_open(config, true, &wiring, err);
     if (r)
         goto out;
-    struct api_options api_options = {.pipeline = wiring_pipeline(wiring), .version = LOOKALIKE_VERSION, .auth = auth};
+    struct api_options api_options = {.pipeline = wiring_pipeline(wiring), .version = LOOKALIKE_VERSION, .auth = auth, .access_log = config->access_log};
     r = api_new(&api_options, &api, err);
     if (r)
         goto out;
@@ -110,6 +110,7 @@ static enum result serve(const struct config *config, const sigset_t *signals, s
         .handler = api_handle,
         .gate = api_gate,
         .error_body = api_error_body,
+        .done = api_done,
         .user = api,
     };
     r = http_server_start(&http_options, &http, err);
@@ -149,6 +150,7 @@ int serve_main(int argc, char **argv)
         fprintf(stderr, "lookalike serve: %s\n", err.message);
         return EXIT_USAGE;
     }
+    log_set_json(strcmp(config.log, "json") == 0);
     enum result r = serve(&config, &signals, &err);
     if (r)
         log_line(LOG_ERROR, "%s", err.message);
