@@ -19,11 +19,12 @@ struct caller {
     struct err err;
 };
 
-static atomic_int refused;
+static atomic_int refused, calling;
 
 static void *call(void *arg)
 {
     struct caller *c = arg;
+    atomic_fetch_add(&calling, 1);
     c->result = batcher_run(c->batcher, c->pixels, c->vector, c->deadline, &c->err);
     if (c->result == ERR_BUSY)
         atomic_fetch_add(&refused, 1);
@@ -56,12 +57,20 @@ static void lone_picture_is_run_at_once(void **state)
 static void batches_fill_under_load_and_everybody_gets_his_own(void **state)
 {
     enum { N = 64 };
-    struct embed *embed = fake_embed_new(&(struct fake_embed_plan){.max_batch = 4, .parallel = 2, .delay_ms = 5});
+    static atomic_bool hold = true;
+    struct embed *embed =
+        fake_embed_new(&(struct fake_embed_plan){.max_batch = 4, .parallel = 2, .delay_ms = 5, .hold = &hold});
     struct batcher *batcher;
     assert_int_equal(batcher_new(embed, &batcher, NULL), ERR_OK);
     static struct caller callers[N];
+    atomic_store(&calling, 0);
     for (int i = 0; i < N; i++)
         start(&callers[i], batcher, i * 4, CLOCK_NO_DEADLINE);
+    /* Both runs are held until the others wait, so that a machine too busy to start threads fills batches as well. */
+    while (atomic_load(&fake_embed_log(embed)->running) < 2 || atomic_load(&calling) < N)
+        usleep(1000);
+    usleep(100000);
+    atomic_store(&hold, false);
     for (int i = 0; i < N; i++) {
         pthread_join(callers[i].thread, NULL);
         assert_int_equal(callers[i].result, ERR_OK);
@@ -80,7 +89,8 @@ static void batches_fill_under_load_and_everybody_gets_his_own(void **state)
 
 static void deadline_passes_while_waiting(void **state)
 {
-    struct embed *embed = fake_embed_new(&(struct fake_embed_plan){.max_batch = 1, .parallel = 1, .delay_ms = 200});
+    static atomic_bool hold = true;
+    struct embed *embed = fake_embed_new(&(struct fake_embed_plan){.max_batch = 1, .parallel = 1, .hold = &hold});
     struct batcher *batcher;
     assert_int_equal(batcher_new(embed, &batcher, NULL), ERR_OK);
     struct caller first, second;
@@ -91,6 +101,7 @@ static void deadline_passes_while_waiting(void **state)
     pthread_join(second.thread, NULL);
     assert_int_equal(second.result, ERR_TIMEOUT);
     assert_non_null(strstr(second.err.message, "deadline"));
+    atomic_store(&hold, false);
     pthread_join(first.thread, NULL);
     assert_int_equal(first.result, ERR_OK);
     batcher_free(batcher);
