@@ -71,8 +71,9 @@ enum result v1_collection_stats(struct route_call *call, struct err *err)
         r = write_summary(body, call->collection, &s);
     if (r == ERR_OK)
         r = buf_appendf(body,
-            ",\"items\":%" PRIu64 ",\"damaged\":%" PRIu64 ",\"thumbnails\":%s,\"bytes\":{\"disk\":%" PRIu64 ",\"memory\":%" PRIu64 "}}",
-            s.items, s.damaged, s.settings.thumbnails ? "true" : "false", s.bytes_disk, s.bytes_memory);
+            ",\"items\":%" PRIu64 ",\"damaged\":%" PRIu64 ",\"thumbnails\":%s,\"background\":\"%s\",\"bytes\":{\"disk\":%" PRIu64 ",\"memory\":%" PRIu64 "}}",
+            s.items, s.damaged, s.settings.thumbnails ? "true" : "false",
+            pipeline_background_name(s.settings.background), s.bytes_disk, s.bytes_memory);
     return too_large(r, err);
 }
 
@@ -84,6 +85,8 @@ enum result v1_collection_create(struct route_call *call, struct err *err)
     enum result r = params_parse(call->request, false, &params, err);
     if (r == ERR_OK)
         r = params_string(&params, "model", &found, &options.model, err);
+    if (r == ERR_OK)
+        r = params_string(&params, "background", &found, &options.background, err);
     if (r == ERR_OK)
         r = pipeline_create(call->pipeline, call->collection, &options, call->request->deadline_ms, err);
     params_free(&params);

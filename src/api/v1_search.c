@@ -61,32 +61,75 @@ static enum result write_vector(struct buf *body, const struct manifest *m, cons
     return r ? r : buf_append_str(body, "}");
 }
 
+/* The picture and how it is to be looked at: model and background. */
+static enum result read_look(struct route_call *call, struct params *params, struct pipeline_picture *picture,
+    struct pipeline_look *look, struct err *err)
+{
+    const char *model = NULL, *background = NULL;
+    bool found;
+    enum result r = params_parse(call->request, true, params, err);
+    if (r == ERR_OK)
+        r = params_string(params, "model", &found, &model, err);
+    if (r == ERR_OK)
+        r = params_string(params, "background", &found, &background, err);
+    if (r == ERR_OK)
+        r = params_picture(params, picture, err);
+    if (r == ERR_OK)
+        r = pipeline_look(call->pipeline, model, background, call->request->deadline_ms, look, err);
+    call->read = r == ERR_OK;
+    return r;
+}
+
 enum result v1_embed(struct route_call *call, struct err *err)
 {
     struct params params;
     struct pipeline_picture picture = {0};
-    const struct model *model = NULL;
-    const char *name = NULL;
+    struct pipeline_look look = {0};
     float *vector = NULL;
-    bool found;
-    enum result r = params_parse(call->request, true, &params, err);
-    if (r == ERR_OK)
-        r = params_string(&params, "model", &found, &name, err);
-    if (r == ERR_OK)
-        r = params_picture(&params, &picture, err);
-    if (r == ERR_OK)
-        r = models_get(pipeline_models(call->pipeline), name, call->request->deadline_ms, &model, err);
-    call->read = r == ERR_OK;
+    enum result r = read_look(call, &params, &picture, &look, err);
     if (r == ERR_OK) {
-        vector = malloc(model->info->manifest.dimension * sizeof *vector);
-        r = vector ? pipeline_embed(call->pipeline, model, &picture, call->request->deadline_ms, vector, err) : err_no_memory(err);
+        vector = malloc(look.model->info->manifest.dimension * sizeof *vector);
+        r = vector ? pipeline_embed(call->pipeline, &look, &picture, call->request->deadline_ms, vector, err) : err_no_memory(err);
     }
     if (r == ERR_OK) {
-        r = write_vector(&call->reply->body, &model->info->manifest, vector);
+        r = write_vector(&call->reply->body, &look.model->info->manifest, vector);
         if (r)
             err_set(err, r, "the reply is too large");
     }
     params_free(&params);
     free(vector);
+    return r;
+}
+
+/* What a background mode sees: the mask as a JPEG file, or with show=input what the model gets of the picture. */
+enum result v1_mask(struct route_call *call, struct err *err)
+{
+    struct params params;
+    struct pipeline_picture picture = {0};
+    struct pipeline_look look = {0};
+    struct pipeline_seen seen = {0};
+    const char *show = "mask";
+    bool found;
+    enum result r = read_look(call, &params, &picture, &look, err);
+    if (r == ERR_OK)
+        r = params_string(&params, "show", &found, &show, err);
+    bool input = r == ERR_OK && strcmp(show, "input") == 0;
+    if (r == ERR_OK && !input && strcmp(show, "mask") != 0)
+        r = err_set_field(err, ERR_INVALID, "show", "show is mask or input");
+    if (look.background == IMAGE_BACKGROUND_NONE)
+        look.background = IMAGE_BACKGROUND_SUBJECT;
+    if (r == ERR_OK)
+        r = pipeline_see(call->pipeline, &look, &picture, call->request->deadline_ms, &seen, err);
+    if (r == ERR_OK) {
+        call->reply->content_type = "image/jpeg";
+        r = input ? buf_append(&call->reply->body, seen.input, seen.input_len)
+                  : buf_append(&call->reply->body, seen.mask, seen.mask_len);
+        if (r)
+            err_set(err, r, "the reply is too large");
+    }
+    if (r == ERR_OK && look.background == IMAGE_BACKGROUND_SUBJECT)
+        r = http_reply_header(call->reply, "X-Subject", seen.found ? "found" : "none");
+    pipeline_seen_free(&seen);
+    params_free(&params);
     return r;
 }

@@ -17,7 +17,8 @@
 #include "base/limits.h"
 #include "base/metrics.h"
 #include "filter/filter.h"
-#include "image/image.h"
+#include "image/subject.h"
+#include "pipeline/background.h"
 #include "pipeline/batcher.h"
 #include "pipeline/keep.h"
 
@@ -141,76 +142,177 @@ static enum result fetch_picture(
     return r;
 }
 
-/* The picture's vector into `vector`, and its thumbnail into `image` where `side` is not 0. */
-static enum result embed_picture(struct pipeline *p, const struct model *model, const struct pipeline_picture *picture,
-    uint32_t side, int64_t deadline_ms, float *vector, struct image *image, struct err *err)
+/* The bytes of a picture: `picture`'s own, or what its url gave, which `fetched` then holds. */
+static enum result picture_bytes(struct pipeline *p, const struct pipeline_picture *picture, int64_t deadline_ms,
+    struct buf *fetched, const void **data, size_t *len, struct err *err)
 {
-    struct buf fetched;
-    buf_init(&fetched, LIMIT_FETCH_BYTES);
-    const void *data = picture->data;
-    size_t len = picture->len;
-    bool from_url = !data && picture->url;
-    enum result r = ERR_OK;
-    if (from_url) {
-        r = fetch_picture(p, picture->url, deadline_ms, &fetched, err);
+    *data = picture->data;
+    *len = picture->len;
+    if (!picture->data && picture->url) {
+        enum result r = fetch_picture(p, picture->url, deadline_ms, fetched, err);
         if (r)
-            goto out;
-        data = fetched.data;
-        len = fetched.len;
-    } else if (!data || len == 0) {
-        r = err_set_field(err, ERR_INVALID, "image", "a picture is needed: `image` or `url`");
-        goto out;
+            return r;
+        *data = fetched->data;
+        *len = fetched->len;
+    } else if (!picture->data || picture->len == 0) {
+        return err_set_field(err, ERR_INVALID, "image", "a picture is needed: `image` or `url`");
     }
-    const struct manifest *m = &model->info->manifest;
+    return ERR_OK;
+}
+
+/* The pixels that the model gets, and the thumbnail where `side` is not 0. `seen` may be NULL. */
+static enum result see_picture(struct pipeline *p, const struct pipeline_look *look, const struct pipeline_picture *picture,
+    uint32_t side, int64_t deadline_ms, struct image *out, struct background_seen *seen, struct err *err)
+{
+    const struct manifest *m = &look->model->info->manifest;
+    struct background_job job = {.model = look->model, .mode = look->background, .deadline_ms = deadline_ms};
     struct image_want want = {.width = m->width,
         .height = m->height,
         .resize = m->resize,
         .short_side = m->short_side,
         .thumbnail_side = side};
     struct image decoded = {0};
-    r = decode_limited(p, data, len, &want, deadline_ms, &decoded, err);
-    if (r) {
-        if (err && r != ERR_TIMEOUT && !err->field[0])
-            snprintf(err->field, sizeof err->field, "%s", from_url ? "url" : "image");
+    struct buf fetched;
+    const void *data;
+    size_t len;
+    buf_init(&fetched, LIMIT_FETCH_BYTES);
+    enum result r = picture_bytes(p, picture, deadline_ms, &fetched, &data, &len, err);
+    if (r)
         goto out;
+    if (look->background) {
+        want = background_canvas(m, side);
+        r = background_masks(p->models, p->options.mask_model, deadline_ms, &job.masks, err);
+        if (r)
+            goto out;
     }
-    int64_t began = clock_now_us();
-    r = batcher_run(model->batcher, decoded.pixels, vector, deadline_ms, err);
-    metrics_observe(METRIC_STAGE_SECONDS, STAGE_EMBED, clock_now_us() - began);
+    r = decode_limited(p, data, len, &want, deadline_ms, &decoded, err);
+    if (r && err && r != ERR_TIMEOUT && !err->field[0])
+        snprintf(err->field, sizeof err->field, "%s", !picture->data ? "url" : "image");
+    if (r == ERR_OK && look->background)
+        r = background_apply(&job, &decoded, seen, err);
     if (r)
         image_free(&decoded);
     else
-        *image = decoded;
+        *out = decoded;
 out:
     buf_free(&fetched);
     return r;
 }
 
-enum result pipeline_embed(struct pipeline *p, const struct model *model, const struct pipeline_picture *picture,
+/* The picture's vector into `vector`, and its thumbnail into `image` where `side` is not 0. */
+static enum result embed_picture(struct pipeline *p, const struct pipeline_look *look, const struct pipeline_picture *picture,
+    uint32_t side, int64_t deadline_ms, float *vector, struct image *image, struct err *err)
+{
+    struct image decoded = {0};
+    enum result r = see_picture(p, look, picture, side, deadline_ms, &decoded, NULL, err);
+    if (r)
+        return r;
+    int64_t began = clock_now_us();
+    r = batcher_run(look->model->batcher, decoded.pixels, vector, deadline_ms, err);
+    metrics_observe(METRIC_STAGE_SECONDS, STAGE_EMBED, clock_now_us() - began);
+    if (r)
+        image_free(&decoded);
+    else
+        *image = decoded;
+    return r;
+}
+
+static const char *const background_names[] = {[IMAGE_BACKGROUND_NONE] = "none",
+    [IMAGE_BACKGROUND_SUBJECT] = "subject",
+    [IMAGE_BACKGROUND_WHITE] = "white",
+    [IMAGE_BACKGROUND_BLACK] = "black"};
+#define BACKGROUND_COUNT (sizeof background_names / sizeof *background_names)
+
+const char *pipeline_background_name(unsigned background)
+{
+    return background < BACKGROUND_COUNT ? background_names[background] : "unknown";
+}
+
+enum result pipeline_look(struct pipeline *p, const char *model, const char *background, int64_t deadline_ms,
+    struct pipeline_look *out, struct err *err)
+{
+    const struct model *found = NULL, *masks = NULL;
+    size_t mode = 0;
+    while (background && mode < BACKGROUND_COUNT && strcmp(background, background_names[mode]) != 0)
+        mode++;
+    if (mode == BACKGROUND_COUNT)
+        return err_set_field(
+            err, ERR_INVALID, "background", "background is none, subject, white or black, not \"%.40s\"", background);
+    enum result r = models_get(p->models, model, deadline_ms, &found, err);
+    if (r)
+        return r;
+    const struct manifest *m = &found->info->manifest;
+    if (m->kind != MANIFEST_EMBEDDING)
+        return err_set_field(err, ERR_INVALID, "model", "the model %.60s makes masks, not vectors", m->name);
+    if (!background)
+        mode = m->background;
+    if (mode != IMAGE_BACKGROUND_NONE)
+        r = background_masks(p->models, p->options.mask_model, deadline_ms, &masks, err);
+    if (r == ERR_OK)
+        *out = (struct pipeline_look){.model = found, .background = (enum image_background)mode};
+    return r;
+}
+
+enum result pipeline_embed(struct pipeline *p, const struct pipeline_look *look, const struct pipeline_picture *picture,
     int64_t deadline_ms, float *vector, struct err *err)
 {
     struct image image = {0};
-    if (!model)
-        model = models_default(p->models);
-    enum result r = embed_picture(p, model, picture, 0, deadline_ms, vector, &image, err);
+    struct pipeline_look usual;
+    enum result r = ERR_OK;
+    if (!look)
+        r = pipeline_look(p, NULL, NULL, deadline_ms, &usual, err);
+    if (r == ERR_OK)
+        r = embed_picture(p, look ? look : &usual, picture, 0, deadline_ms, vector, &image, err);
     image_free(&image);
     return r;
+}
+
+enum result pipeline_see(struct pipeline *p, const struct pipeline_look *look, const struct pipeline_picture *picture,
+    int64_t deadline_ms, struct pipeline_seen *out, struct err *err)
+{
+    struct image image = {0};
+    struct background_seen seen = {0};
+    struct pipeline_seen made = {0};
+    const struct manifest *m = &look->model->info->manifest;
+    enum result r = see_picture(p, look, picture, 0, deadline_ms, &image, &seen, err);
+    if (r)
+        return r;
+    const struct image_pixels mask = {seen.mask, m->canvas_side, m->canvas_side}, input = {image.pixels, m->width, m->height};
+    if (image_mask_save(&mask, &made.mask, &made.mask_len) || image_pixels_save(&input, &made.input, &made.input_len)) {
+        r = err_no_memory(err);
+        pipeline_seen_free(&made);
+    } else {
+        made.found = seen.found;
+        *out = made;
+    }
+    free(seen.mask);
+    image_free(&image);
+    return r;
+}
+
+void pipeline_seen_free(struct pipeline_seen *seen)
+{
+    free(seen->mask);
+    free(seen->input);
+    *seen = (struct pipeline_seen){0};
 }
 
 enum result pipeline_create(struct pipeline *p, const char *collection, const struct pipeline_create *options,
     int64_t deadline_ms, struct err *err)
 {
-    const struct model *model = NULL;
-    enum result r = models_get(p->models, options ? options->model : NULL, deadline_ms, &model, err);
+    static const struct pipeline_create usual;
+    struct pipeline_look look;
+    if (!options)
+        options = &usual;
+    enum result r = pipeline_look(p, options->model, options->background, deadline_ms, &look, err);
     if (r)
         return r;
-    const struct manifest *m = &model->info->manifest;
-    if (m->kind != MANIFEST_EMBEDDING)
-        return err_set_field(err, ERR_INVALID, "model", "the model %.60s makes masks, not vectors: it is no model for a collection", m->name);
+    const struct manifest *m = &look.model->info->manifest;
     struct store_settings settings = {
         .dimension = m->dimension,
         .metric = p->options.metric,
         .thumbnails = p->options.thumbnail_side > 0,
+        .background = look.background,
     };
     snprintf(settings.model, sizeof settings.model, "%s", m->name);
     return store_create(p->options.store, collection, &settings, deadline_ms, err);
@@ -218,20 +320,21 @@ enum result pipeline_create(struct pipeline *p, const char *collection, const st
 
 /* The collection, and the model it was made with. */
 static enum result open_collection(struct pipeline *p, const char *collection, int64_t deadline_ms,
-    struct store_settings *settings, const struct model **model, struct err *err)
+    struct store_settings *settings, struct pipeline_look *look, struct err *err)
 {
     struct err why = {0};
     enum result r = store_settings(p->options.store, collection, settings, err);
     if (r)
         return r;
-    r = models_get(p->models, settings->model, deadline_ms, model, &why);
+    r = models_get(p->models, settings->model, deadline_ms, &look->model, &why);
+    look->background = (enum image_background)settings->background;
     if (r == ERR_TIMEOUT)
         return err_set(err, r, "%s", why.message);
     if (r)
         return err_set_field(err, r, "model",
             "collection \"%.64s\" was made with the model %.60s (%u dimensions), which cannot be used: %.300s",
             collection, settings->model, settings->dimension, why.message);
-    const struct manifest *m = &(*model)->info->manifest;
+    const struct manifest *m = &look->model->info->manifest;
     if (settings->dimension != m->dimension || m->kind != MANIFEST_EMBEDDING)
         return err_set_field(err, ERR_INVALID, "model",
             "collection \"%.64s\" has vectors of %u dimensions, but the model %.60s of this server makes %u: put the model "
@@ -244,7 +347,7 @@ static enum result open_collection(struct pipeline *p, const char *collection, i
 struct destination {
     const char *collection;
     struct store_settings settings;
-    const struct model *model;
+    struct pipeline_look look;
 };
 
 /* Embed where a picture is given, then write. */
@@ -260,7 +363,7 @@ static enum result write_record(struct pipeline *p, const struct destination *to
         if (!vector)
             return err_no_memory(err);
         uint32_t side = settings->thumbnails ? p->options.thumbnail_side : 0;
-        r = embed_picture(p, to->model, &record->picture, side, deadline_ms, vector, &image, err);
+        r = embed_picture(p, &to->look, &record->picture, side, deadline_ms, vector, &image, err);
         if (r)
             goto out;
     }
@@ -286,7 +389,7 @@ enum result pipeline_add(struct pipeline *p, const char *collection, const struc
     int64_t deadline_ms, struct err *err)
 {
     struct destination to = {.collection = collection};
-    enum result r = open_collection(p, collection, deadline_ms, &to.settings, &to.model, err);
+    enum result r = open_collection(p, collection, deadline_ms, &to.settings, &to.look, err);
     if (r)
         return r;
     if (!record->picture.data && !record->picture.url)
@@ -302,7 +405,7 @@ enum result pipeline_update(struct pipeline *p, const char *collection, const st
     int64_t deadline_ms, bool *found, struct err *err)
 {
     struct destination to = {.collection = collection};
-    enum result r = open_collection(p, collection, deadline_ms, &to.settings, &to.model, err);
+    enum result r = open_collection(p, collection, deadline_ms, &to.settings, &to.look, err);
     if (r)
         return r;
     struct store_records present = {0};
@@ -328,8 +431,8 @@ enum result pipeline_search(struct pipeline *p, const char *collection, const st
     int64_t deadline_ms, struct store_records *out, struct err *err)
 {
     struct store_settings settings;
-    const struct model *model = NULL;
-    enum result r = open_collection(p, collection, deadline_ms, &settings, &model, err);
+    struct pipeline_look look = {0};
+    enum result r = open_collection(p, collection, deadline_ms, &settings, &look, err);
     if (r)
         return r;
     struct filter *filter = NULL;
@@ -339,7 +442,7 @@ enum result pipeline_search(struct pipeline *p, const char *collection, const st
             return r;
     }
     float *vector = malloc(settings.dimension * sizeof *vector);
-    r = vector ? pipeline_embed(p, model, &search->picture, deadline_ms, vector, err) : err_no_memory(err);
+    r = vector ? pipeline_embed(p, &look, &search->picture, deadline_ms, vector, err) : err_no_memory(err);
     if (r == ERR_OK) {
         struct store_query query = {.vector = vector,
             .dimension = settings.dimension,

@@ -13,6 +13,7 @@
 #include "base/err.h"
 #include "embed/embed.h"
 #include "fetch/fetch.h"
+#include "image/image.h"
 #include "pipeline/jobs.h"
 #include "pipeline/models.h"
 #include "store/store.h"
@@ -26,6 +27,7 @@ struct pipeline_options {
     size_t model_folder_count;
     struct embed_options model_options; /* how those are opened; its strings outlive the pipeline */
     struct fetch *fetch; /* the same; NULL: `url` is refused */
+    const char *mask_model; /* for the background modes; NULL: BACKGROUND_MODEL. As long as the pipeline */
     unsigned decoders;   /* 0: one per CPU */
     enum store_metric metric;  /* of new collections */
     uint32_t thumbnail_side;   /* 0: keep none */
@@ -50,14 +52,36 @@ struct pipeline_picture {
     const char *url;  /* NULL: none */
 };
 
-/* A vector of that model's dimension into `vector`. `model` is of pipeline_models(), NULL the default one. */
-enum result pipeline_embed(struct pipeline *pipeline, const struct model *model, const struct pipeline_picture *picture,
+/* How a picture is looked at. */
+struct pipeline_look {
+    const struct model *model;        /* of pipeline_models() */
+    enum image_background background; /* needs the mask model, pipeline_options.mask_model */
+};
+/* By the model's name (NULL: the default one) and "none", "subject", "white" or "black" (NULL: what its manifest says). */
+enum result pipeline_look(struct pipeline *pipeline, const char *model, const char *background, int64_t deadline_ms,
+    struct pipeline_look *out, struct err *err) ERR_MUST_USE;
+
+/* A vector of that model's dimension into `vector`. `look` NULL: the default model, as its manifest says. */
+enum result pipeline_embed(struct pipeline *pipeline, const struct pipeline_look *look, const struct pipeline_picture *picture,
     int64_t deadline_ms, float *vector, struct err *err) ERR_MUST_USE;
+
+/* What the background modes see in a picture. The members are JPEG files; pipeline_seen_free() releases them. */
+struct pipeline_seen {
+    uint8_t *mask, *input; /* the mask on its canvas; what the model gets of the picture */
+    size_t mask_len, input_len;
+    bool found; /* false: "subject" found nothing to crop to, and takes the whole picture */
+};
+/* look->background must not be NONE. */
+enum result pipeline_see(struct pipeline *pipeline, const struct pipeline_look *look, const struct pipeline_picture *picture,
+    int64_t deadline_ms, struct pipeline_seen *out, struct err *err) ERR_MUST_USE;
+void pipeline_seen_free(struct pipeline_seen *seen);
 
 /* What a new collection may choose; zeroed: all as the server has it. */
 struct pipeline_create {
-    const char *model; /* name; NULL: the default one */
+    const char *model;      /* name; NULL: the default one */
+    const char *background; /* as in pipeline_look(); the mask model must be there where it is needed */
 };
+const char *pipeline_background_name(unsigned background);
 /* `options` may be NULL. ERR_NOT_FOUND and the others of models_get() for the model. */
 enum result pipeline_create(struct pipeline *pipeline, const char *collection, const struct pipeline_create *options,
     int64_t deadline_ms, struct err *err) ERR_MUST_USE;

@@ -26,6 +26,7 @@ static const struct key {
     {"backend", NULL, "NAME", NULL, TEXT, AT(backend), 0, "embedded (default) or milvus"},
     {"model", NULL, "NAME", "efficientnet-lite2", TEXT, AT(model), 0, "a folder in the folder of models, or a path with a slash"},
     {"models", NULL, "DIR", NULL, TEXT, AT(models), 0, "folder of models; default: DATA/models, then beside the program"},
+    {"mask-model", NULL, "NAME", "u2net", TEXT, AT(mask_model), 0, "the model that finds the subject, for collections with a background mode"},
     {"device", NULL, "NAME", "CPU", TEXT, AT(device), 0, "where the model runs: CPU, GPU, AUTO"},
     {"precision", NULL, "NAME", NULL, TEXT, AT(precision), 0, "f32 or bf16; default: the fastest that the device has"},
     {"threads", NULL, "N", "0", NUMBER, AT(threads), 1024, "threads for inference; 0: one per CPU"},

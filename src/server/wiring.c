@@ -83,6 +83,7 @@ static enum result open_parts(struct wiring *w, const struct config *config, boo
         .embed = w->embed,
         .model_folders = places.list,
         .model_folder_count = places.count,
+        .mask_model = config->mask_model,
         .model_options = {.device = config->device, .threads = config->threads, .precision = config->precision},
         .fetch = w->fetch,
         .metric = metric_of(config),

@@ -33,6 +33,7 @@ struct store_settings {
     uint32_t dimension;
     enum store_metric metric;
     bool thumbnails; /* keep them */
+    uint32_t background; /* what the pipeline does with it, a number that the store only keeps; 0: nothing */
 };
 
 struct store_open_options {

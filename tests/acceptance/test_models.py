@@ -1,5 +1,6 @@
 """Several models in one server: each collection has its own, and a model that is broken is nobody else's problem."""
 import hashlib
+import io
 import json
 import shutil
 
@@ -7,6 +8,7 @@ import numpy
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from PIL import Image, ImageDraw
 
 import support
 from support import OK, Api, picture
@@ -70,7 +72,7 @@ def fixture_place(servers, tmp_path_factory):
             pytest.skip(f"no model in {MODELS / name}")
     top = tmp_path_factory.mktemp("models")
     words = broken_models(top)
-    server = servers("--models", top)
+    server = servers("--models", top, "--mask-model", "nowhere")
     client = Api(server.url)
     yield server, client, words
     client.close()
@@ -156,3 +158,88 @@ def test_a_model_that_went_away_and_came_back(servers, tmp_path):
     shutil.move(tmp_path / "away", tmp_path / "small")
     assert client.search("c", picture(1)).data[0]["distance"] < 1e-3
     client.close()
+
+
+# --- background -------------------------------------------------------------------------------------------------
+
+def mask_model(folder):
+    """What is bright is the subject: the mean of the channels, as a model of kind "mask"."""
+    folder.mkdir()
+    weights = numpy.ones((1, 3, 1, 1), numpy.float32)
+    graph = helper.make_graph(
+        [helper.make_node("Conv", ["image", "w"], ["mask"])], "bright",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["n", 3, 32, 32])],
+        [helper.make_tensor_value_info("mask", TensorProto.FLOAT, ["n", 1, 32, 32])], [numpy_helper.from_array(weights, "w")])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), folder / "model.onnx")
+    data = (folder / "model.onnx").read_bytes()
+    write_manifest(folder, data, kind="mask", output={"name": "mask"})
+
+
+def on_ground(seed, ground, size=(320, 240), at=(200, 100)):
+    """The same bright thing of 80×80 on a dark ground of some colour."""
+    image = Image.new("RGB", size, ground)
+    thing = Image.new("RGB", (80, 80), (250, 250, 250))
+    draw = ImageDraw.Draw(thing)
+    draw.rectangle((10 + 5 * seed, 20, 30 + 5 * seed, 60), fill=(255, 200, 180))
+    image.paste(thing, at)
+    out = io.BytesIO()
+    image.save(out, "PNG")
+    return out.getvalue()
+
+
+@pytest.fixture(scope="module", name="cutter")
+def fixture_cutter(servers, tmp_path_factory):
+    if not (MODELS / "efficientnet-lite0" / "model.json").exists():
+        pytest.skip("no lite0")
+    top = tmp_path_factory.mktemp("masks")
+    mask_model(top / "bright")
+    server = servers("--models", top, "--mask-model", "bright", "--model", "efficientnet-lite0")
+    client = Api(server.url)
+    yield client
+    client.close()
+
+
+def seen(client, data, **query):
+    response = client.http.post("/v1/mask", content=data, headers={"Content-Type": "image/png"}, params=query)
+    assert response.status_code == 200, response.text
+    assert response.headers["content-type"] == "image/jpeg"
+    return response, numpy.asarray(Image.open(io.BytesIO(response.content)).convert("RGB"), int)
+
+
+def test_mask_is_shown(cutter):
+    data = on_ground(1, (20, 30, 60))
+    response, mask = seen(cutter, data, background="subject")
+    assert response.headers["x-subject"] == "found"
+    assert mask.shape == (800, 800, 3)
+    assert (mask[450, 600] > 200).all() or (mask[400, 590] > 200).all()  # the thing, on a canvas of 800
+    assert (mask[300, 100] < 60).all()  # the ground
+    _, cut = seen(cutter, data, background="black", show="input")
+    assert cut.shape == (224, 224, 3) and (cut[100, 20] < 40).all()
+    _, white = seen(cutter, data, background="white", show="input")
+    assert (white[100, 20] > 230).all()
+    _, crop = seen(cutter, data, background="subject", show="input")
+    assert (crop[112, 112] > 150).all() and crop.mean() > 150  # the thing fills the crop
+    response, _ = seen(cutter, on_ground(1, (0, 0, 0), at=(1000, 1000)), background="subject")
+    assert response.headers["x-subject"] == "none"  # nothing there: the whole picture
+
+
+def test_background_modes_of_collections(cutter):
+    """The ground matters less the more of it is taken away; each collection goes its own way, and remembers it."""
+    grounds = [(10, 10, 90), (10, 80, 10)]
+    distance = {}
+    for mode in ("none", "subject", "black", "white"):
+        made = cutter.http.put(f"/v1/collections/bg_{mode}", json={"background": mode})
+        assert made.status_code == 201 and made.json()["background"] == mode, made.text
+        cutter.add(f"bg_{mode}", 1, on_ground(1, grounds[0])).data
+        same = cutter.search(f"bg_{mode}", on_ground(1, grounds[0])).data[0]["distance"]
+        assert same < 1e-4
+        distance[mode] = cutter.search(f"bg_{mode}", on_ground(1, grounds[1])).data[0]["distance"]
+    assert distance["black"] < distance["none"] / 2 and distance["white"] < distance["none"] / 2, distance
+    assert distance["subject"] < distance["none"], distance
+    problem(cutter.http.put("/v1/collections/bg_x", json={"background": "pink"}), 400, "background", "pink")
+
+
+def test_no_mask_model(place):
+    _, client, _ = place
+    body = problem(client.http.put("/v1/collections/needs_mask", json={"background": "subject"}), 404, "background", "get-u2net")
+    assert "nowhere" in body["detail"]

@@ -39,7 +39,7 @@ enum result embedded_records_create(const char *path, const struct embedded_meta
         const char *key;
         uint64_t value;
     } ints[] = {{"format", FORMAT}, {"id", meta->id}, {"dimension", meta->settings.dimension},
-        {"metric", (uint64_t)meta->settings.metric}, {"thumbnails", meta->settings.thumbnails},
+        {"metric", (uint64_t)meta->settings.metric}, {"thumbnails", meta->settings.thumbnails}, {"background", meta->settings.background},
         {"change", meta->change}, {"number", meta->number}};
     for (size_t i = 0; !r && i < sizeof ints / sizeof *ints; i++)
         r = set_int(stmt, db, ints[i].key, ints[i].value, err);
@@ -69,6 +69,18 @@ static enum result get_int(sqlite3 *db, sqlite3_stmt *stmt, const char *key, uin
     return r;
 }
 
+/* A setting that older folders do not have: `*out` keeps its value then. */
+static enum result get_later_int(sqlite3 *db, sqlite3_stmt *stmt, const char *key, uint64_t *out, struct err *err)
+{
+    bool row = false;
+    sqlite3_bind_text(stmt, 1, key, -1, SQLITE_STATIC);
+    enum result r = embedded_sql_row(db, stmt, &row, err);
+    if (!r && row)
+        *out = (uint64_t)sqlite3_column_int64(stmt, 0);
+    sqlite3_reset(stmt);
+    return r;
+}
+
 static enum result get_model(sqlite3 *db, sqlite3_stmt *stmt, char *out, size_t size, struct err *err)
 {
     bool row = false;
@@ -88,7 +100,7 @@ static enum result load_meta(sqlite3 *db, struct embedded_meta *out, struct err 
 {
     struct embedded_meta meta = {0};
     sqlite3_stmt *stmt = NULL;
-    uint64_t format = 0, dimension = 0, metric = 0, thumbnails = 0;
+    uint64_t format = 0, dimension = 0, metric = 0, thumbnails = 0, background = 0;
     const char *file = sqlite3_db_filename(db, "main");
     enum result r = embedded_sql_prepare(db, "SELECT value FROM settings WHERE key = ?1", &stmt, err);
     if (!r)
@@ -106,6 +118,8 @@ static enum result load_meta(sqlite3 *db, struct embedded_meta *out, struct err 
     for (size_t i = 0; !r && i < sizeof ints / sizeof *ints; i++)
         r = get_int(db, stmt, ints[i].key, ints[i].value, err);
     if (!r)
+        r = get_later_int(db, stmt, "background", &background, err);
+    if (!r)
         r = get_model(db, stmt, meta.settings.model, sizeof meta.settings.model, err);
     if (!r && (dimension < 1 || dimension > LIMIT_DIMENSION || metric > STORE_COSINE))
         r = err_set(err, ERR_CORRUPT, "%s is damaged: its settings make no sense", file);
@@ -115,6 +129,7 @@ static enum result load_meta(sqlite3 *db, struct embedded_meta *out, struct err 
     meta.settings.dimension = (uint32_t)dimension;
     meta.settings.metric = (enum store_metric)metric;
     meta.settings.thumbnails = thumbnails != 0;
+    meta.settings.background = (uint32_t)background;
     *out = meta;
     return ERR_OK;
 }
