@@ -98,6 +98,24 @@ venv() {
     printf '%s' "$stamp" >"$folder/stamp"
 }
 
+download_axe() {
+    rm -rf "$deps/axe"
+    "$deps/venv-test/bin/pip" download --quiet --disable-pip-version-check --no-input --no-deps --require-hashes \
+        --only-binary=:all: -r tests/web/axe.txt -d "$deps/axe"
+}
+
+# axe-core for the tests of the page: a pinned package that is read, not installed.
+axe() {
+    local stamp
+    stamp=$(sha256sum <tests/web/axe.txt)
+    if stamp_is "$deps/axe/stamp" "$stamp"; then
+        say "  ✓ axe-core: all there"
+        return
+    fi
+    step "axe-core (for the tests of the page)" download_axe
+    printf '%s' "$stamp" >"$deps/axe/stamp"
+}
+
 link_openvino() {
     local found
     found=$(echo "$deps"/venv/lib/python3*/site-packages/openvino)

@@ -32,10 +32,44 @@ def needed():
 
 
 @pytest.fixture(scope="session")
+def pages(needed):
+    """A browser a language, started when first asked for."""
+    import browser  # needs selenium
+    started = {}
+
+    def get(language):
+        if language not in started:
+            started[language] = browser.Page(language)
+        return started[language]
+    yield get
+    for page in started.values():
+        page.quit()
+
+
+def checked(page):
+    """Every test also checks that the console stayed empty and that nobody else was asked for anything."""
+    page.start_clean()
+    yield page
+    assert page.complaints() == []
+    assert page.foreign_requests() == []
+
+
+@pytest.fixture(params=["en", "zh-CN"])
+def page(request, pages):
+    yield from checked(pages(request.param))
+
+
+@pytest.fixture
+def english(pages):
+    """For what does not depend on the language."""
+    yield from checked(pages("en"))
+
+
+@pytest.fixture(scope="session")
 def server(needed):
     server = page_server.Server("--fetch-allow", "127.0.0.1/32")
     try:
-        for name in ("clothing", "hostile", "nothing"):
+        for name in ("clothing", "hostile", "nothing", "views"):
             server.create(name)
         for fileid, file in page_server.gallery():
             server.add("clothing", fileid, file, [file.parent.name], {"path": f"{file.parent.name}/{file.name}"})
@@ -43,6 +77,8 @@ def server(needed):
             bad = page_server.HOSTILE
             brief = {"title": bad, bad: [bad], "long": "x" * 10000, "big": page_server.BEYOND_DOUBLE + 1}
             server.add("hostile", fileid, file, [bad, '"quoted" & \u202eright to left'], brief)
+        for number, (unused, file) in enumerate(page_server.gallery()[:12]):  # three items with four views each
+            server.add("views", number + 1, file, itemid=100 + number % 3)
         yield server
     finally:
         server.stop()

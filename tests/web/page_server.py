@@ -17,7 +17,7 @@ BUILD = ROOT / os.environ.get("LOOKALIKE_BUILD", "build")
 PICTURES = ROOT.parent / "shared" / "data" / "clothing"
 SCREENSHOTS = BUILD / "screenshots"
 
-PICTURE_COUNT = 45  # more than one page of hits
+PICTURE_COUNT = 60  # more than one page of hits
 BEYOND_DOUBLE = 2**53  # fileids from here on have an odd neighbour that a double cannot hold
 HOSTILE = '<script>document.title="bad"</script><img src=x onerror="document.title=\'bad\'">'
 
@@ -85,8 +85,11 @@ class Server:
             if error.code != 409:
                 raise
 
-    def add(self, collection, fileid, picture, tags=(), brief=None):
-        parameters = urllib.parse.urlencode({"tags": json.dumps(list(tags)), "brief": json.dumps(brief or {})})
+    def add(self, collection, fileid, picture, tags=(), brief=None, itemid=None):
+        given = {"tags": json.dumps(list(tags)), "brief": json.dumps(brief or {})}
+        if itemid is not None:
+            given["itemid"] = itemid
+        parameters = urllib.parse.urlencode(given)
         self.send("PUT", f"/v1/collections/{collection}/images/{fileid}?{parameters}", picture.read_bytes(), "image/jpeg")
 
 

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 
 import pytest
 
@@ -16,47 +17,6 @@ WORDS = {
     "en": {"title": "Find it by how it looks", "results": "Most similar pictures", "none": "No pictures yet"},
     "zh-CN": {"title": "以图找图，一眼就像", "results": "最相似的图片", "none": "还没有图片"},
 }
-
-
-@pytest.fixture(scope="session")
-def pages(needed):
-    """A browser a language, started when first asked for."""
-    started = {}
-
-    def get(language):
-        if language not in started:
-            started[language] = browser.Page(language)
-        return started[language]
-    yield get
-    for page in started.values():
-        page.quit()
-
-
-def checked(page):
-    """Every test also checks that the console stayed empty and that nobody else was asked for anything."""
-    page.start_clean()
-    yield page
-    assert page.complaints() == []
-    assert page.foreign_requests() == []
-
-
-@pytest.fixture(params=["en", "zh-CN"])
-def page(request, pages):
-    yield from checked(pages(request.param))
-
-
-@pytest.fixture
-def english(pages):
-    """For what does not depend on the language."""
-    yield from checked(pages("en"))
-
-
-def check_hits(page, at_least=10):
-    page.wait_for_hits(at_least)
-    page.wait(page.pictures_visible)
-    distances = page.distances()
-    assert distances == sorted(distances)
-    assert len(set(page.fileids())) == len(page.fileids())
 
 
 # --- ways in -----------------------------------------------------------------------------------------------------
@@ -74,7 +34,7 @@ def test_choose_a_file_and_see_hits(page, server, size, dark):
     page.screenshot(f"{name}-start")
     assert page.fits()
     page.choose(page_server.query_picture())
-    check_hits(page)
+    browser.check_hits(page)
     assert page.text("#results-title") == WORDS[page.language]["results"]
     assert page.one("#query-picture img").is_displayed()
     assert page.run("return document.querySelector('#query-picture img').naturalWidth") > 0
@@ -90,7 +50,7 @@ def test_the_picture_that_was_added_comes_first_with_all_its_digits(english, ser
     english.open(server, "/?collection=clothing")
     fileid, file = next((fileid, file) for fileid, file in page_server.gallery() if fileid > page_server.BEYOND_DOUBLE)
     english.choose(file)
-    check_hits(english)
+    browser.check_hits(english)
     assert english.fileids()[0] == str(fileid)
     assert english.distances()[0] == 0
     assert english.one(".hit .same").is_displayed()
@@ -112,7 +72,7 @@ def test_paste_a_picture(english, server):
         await navigator.clipboard.write([new ClipboardItem({'image/png': blob})]);""",
         f"/v1/collections/clothing/images/{page_server.gallery()[0][0]}/thumbnail")
     ActionChains(english.driver).key_down(Keys.CONTROL).send_keys("v").key_up(Keys.CONTROL).perform()
-    check_hits(english)
+    browser.check_hits(english)
     assert english.fileids()[0] == str(page_server.gallery()[0][0])
 
 
@@ -123,7 +83,7 @@ def test_drop_a_file_anywhere(english, server):
     english.wait(lambda: english.one("#drop-curtain").is_displayed())
     english.cdp("Input.dispatchDragEvent", type="dragOver", x=700, y=400, data=data)
     english.cdp("Input.dispatchDragEvent", type="drop", x=700, y=400, data=data)
-    check_hits(english)
+    browser.check_hits(english)
     assert not english.one("#drop-curtain").is_displayed()
     assert page_server.query_picture().name in english.text("#query-name")
 
@@ -134,13 +94,13 @@ def test_an_address_and_the_link_that_repeats_the_search(page, server, pictures_
     url = f"{pictures_on_the_web}/{file.parent.name}/{file.name}"
     field = page.one(".start .address input")
     field.send_keys(url, Keys.ENTER)
-    check_hits(page)
+    browser.check_hits(page)
     found, link = page.fileids(), page.driver.current_url
     assert file.name in page.text("#query-picture")
     assert page.one("#copy-link").is_displayed()
     page.driver.get("about:blank")
     page.driver.get(link)
-    check_hits(page)
+    browser.check_hits(page)
     assert page.fileids() == found
 
 
@@ -148,14 +108,14 @@ def test_start_from_a_picture_of_the_collection_and_go_on_from_a_hit(english, se
     english.open(server, "/?collection=clothing")
     english.wait(lambda: english.all(".sample img"))
     english.one(".sample").click()
-    check_hits(english)
+    browser.check_hits(english)
     first_link = english.driver.current_url
     assert "like=" in first_link
     english.all(".card")[4].click()
     wanted = english.fileids()[4]
-    english.one("#details-like").click()
+    english.one("#details-only").click()
     english.wait(lambda: f"like={wanted}" in english.driver.current_url)
-    check_hits(english)
+    browser.check_hits(english)
     assert english.fileids()[0] == wanted
     english.driver.back()
     english.wait(lambda: english.driver.current_url == first_link)
@@ -166,27 +126,26 @@ def test_start_from_a_picture_of_the_collection_and_go_on_from_a_hit(english, se
 def test_a_file_is_still_there_after_back(english, server):
     english.open(server, "/?collection=clothing")
     english.choose(page_server.query_picture())
-    check_hits(english)
+    browser.check_hits(english)
     found = english.fileids()
     english.one("#new-search").click()
     english.wait(lambda: english.view() == "start")
     english.driver.back()
-    check_hits(english)
+    browser.check_hits(english)
     assert english.fileids() == found
 
 
 def test_more_on_scrolling_until_the_end(english, server):
     english.open(server, "/?collection=clothing")
     english.choose(page_server.query_picture())
-    english.wait_for_hits(36)
+    browser.check_hits(english)
 
-    def all_there():
+    def at_the_end():
         english.run("scrollTo(0, document.body.scrollHeight)")
-        return len(english.all(".card")) == page_server.PICTURE_COUNT
-    english.wait(all_there)
-    check_hits(english)
-    assert english.one("#end").is_displayed()
-    assert not english.one("#more").is_displayed()
+        return english.one("#end").is_displayed()
+    english.wait(at_the_end)
+    assert english.hit_count() == page_server.PICTURE_COUNT
+    browser.check_hits(english)
 
 
 # --- nothing to show, and what goes wrong ------------------------------------------------------------------------
@@ -223,7 +182,7 @@ def test_a_file_that_is_no_picture_is_not_sent(english, server, tmp_path):
 
 
 def test_a_broken_picture_gets_the_servers_sentence(english, server, tmp_path):
-    english.expect_console("/search?")
+    english.expect_console("/search")
     english.open(server, "/?collection=clothing")
     (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 and then nothing")
     english.choose(tmp_path / "broken.jpg")
@@ -232,12 +191,12 @@ def test_a_broken_picture_gets_the_servers_sentence(english, server, tmp_path):
     assert notice.find_element("css selector", ".notice-detail").text != ""
     english.screenshot("en-broken")
     english.choose(page_server.query_picture())
-    check_hits(english)
+    browser.check_hits(english)
     assert not any(one.is_displayed() for one in english.all(".notice"))
 
 
 def test_an_address_without_an_answer_gets_the_servers_sentence(english, server, pictures_on_the_web):
-    english.expect_console("/search?")
+    english.expect_console("/search")
     english.open(server, "/?collection=clothing&url=" + pictures_on_the_web + "/there-is-none.jpg")
     assert english.wait_for_notice().find_element("css selector", ".notice-detail").text != ""
     assert english.one(".notice button").text == "Try again"
@@ -266,7 +225,7 @@ def test_a_server_that_went_away_and_came_back(english, server):
     finally:
         english.cdp("Network.emulateNetworkConditions", offline=False, **offline)
     english.one(".notice button").click()
-    check_hits(english)
+    browser.check_hits(english)
 
 
 # --- hostile data ------------------------------------------------------------------------------------------------
@@ -275,7 +234,7 @@ def test_a_server_that_went_away_and_came_back(english, server):
 def test_data_is_shown_as_text(english, server):
     english.open(server, "/?collection=hostile")
     english.choose(page_server.gallery()[0][1])
-    check_hits(english, 3)
+    browser.check_hits(english, 3)
     assert page_server.HOSTILE in english.text(".card .tags")
     assert english.text(".card .caption") == page_server.HOSTILE[:200]
     english.one(".card").click()
@@ -294,9 +253,18 @@ def test_nothing_inline_is_allowed(english, server):
     policy = headers["Content-Security-Policy"]
     assert "default-src 'self'" in policy and "unsafe" not in policy
     assert headers["X-Content-Type-Options"] == "nosniff"
+    unused, unused, html = server.send("GET", "/")
+    assert not re.search(rb"<style|\sstyle=|\son\w+=|<script(?![^>]*\ssrc=)", html)
     english.open(server)
-    assert english.run("return [...document.querySelectorAll('*')].filter((one) => one.hasAttribute('style') || "
-                       "[...one.attributes].some(({name}) => name.startsWith('on'))).length") == 0
+    refused = english.run_async("""
+        const image = document.createElement('div');
+        image.innerHTML = '<img src=x onerror="document.title = 1"><style>body { display: none }</style>';
+        const heard = new Promise((resolve) => addEventListener('securitypolicyviolation', (event) => resolve(event.violatedDirective)));
+        document.body.append(image);
+        return heard;""")
+    assert refused.startswith(("script-src", "style-src"))
+    english.expect_console("Content Security Policy")
+    english.expect_console("/x")
 
 
 # --- language, colours, keyboard ---------------------------------------------------------------------------------
@@ -305,7 +273,7 @@ def test_nothing_inline_is_allowed(english, server):
 def test_the_language_switches_in_place_and_stays(page, server):
     page.open(server, "/?collection=clothing")
     page.choose(page_server.query_picture())
-    check_hits(page)
+    browser.check_hits(page)
     other = "en" if page.language != "en" else "zh-CN"
     assert page.run("return document.documentElement.lang") == page.language
     page.one("#language").click()
@@ -318,14 +286,37 @@ def test_the_language_switches_in_place_and_stays(page, server):
     assert page.text("#start-title") == WORDS[other]["title"]
 
 
-def test_both_languages_say_the_same_things(english, server):
+@pytest.mark.parametrize("folder", ["/js", "/js/manage"])
+def test_both_languages_say_the_same_things(english, server, folder):
     english.open(server)
     texts = english.run_async("""
-        const load = async (code) => (await import(`/js/text.${code}.js`)).default;
-        return [await load('en'), await load('zh')];""")
-    holes = [{key: sorted(set(part.split("}")[0] for part in json.dumps(value, ensure_ascii=False).split("{")[1:]
-                              if part.split("}")[0].isalpha())) for key, value in one.items()} for one in texts]
-    assert holes[0] == holes[1]
+        const load = async (code) => (await import(`${given[0]}/text.${code}.js`)).default;
+        return [await load('en'), await load('zh')];""", folder)
+
+    def holes(value):
+        return sorted(set(re.findall(r"\{(\w+)\}", json.dumps(value, ensure_ascii=False))))
+    assert {key: holes(value) for key, value in texts[0].items()} == {key: holes(value) for key, value in texts[1].items()}
+    for language in texts:
+        assert all(value for value in language.values())
+        assert all("other" in value for value in language.values() if not isinstance(value, str))
+    assert [key for key in texts[0] if texts[0][key] == texts[1][key] and key != "manage.api"] == []
+
+
+def test_every_text_that_is_used_exists():
+    """Keys are written out in the scripts and in index.html; those put together from parts are listed here."""
+    root = page_server.ROOT / "web"
+    known = set(re.findall(r"^  '([^']+)':", "".join(
+        (root / path).read_text() for path in ("js/text.en.js", "js/manage/text.en.js")), re.M))
+    scripts = [file for file in root.rglob("*.js") if not file.name.startswith("text.")]
+    html = (root / "index.html").read_text()
+    source = "".join(file.read_text() for file in scripts) + html
+    used = set(re.findall(r"'([a-z]+(?:\.[a-z]+)+)'", source)) | set(re.findall(r'data-t="([^"]+)"', html))
+    used |= {pair.split(":")[1] for group in re.findall(r'data-t-attr="([^"]+)"', html) for pair in group.split()}
+    families = {key.split(".")[0] for key in known}
+    stored = {"lookalike.language", "lookalike.theme", "lookalike.key", "lookalike.collection"}
+    assert sorted(key for key in used - known - stored if key.split(".")[0] in families) == []
+    parts = ("failure.", "manage.", "jobs.state.", "jobs.kind.", "keys.right.", "edit.brief.")
+    assert sorted(key for key in known - used if f"'{key}'" not in source and not key.startswith(parts)) == []
 
 
 def test_dark_follows_the_system_and_the_button(english, server):
@@ -383,12 +374,12 @@ def test_without_a_mouse(english, server):
     press(Keys.TAB)
     assert focused() == "skip"
     seen = []
-    for unused in range(9):
+    for unused in range(10):
         press(Keys.TAB)
         seen.append(focused())
     assert "drop-zone" in seen and "sample" in seen
     press(Keys.ENTER)
-    check_hits(english)
+    browser.check_hits(english)
     english.run("document.querySelector('.card').focus()")
     press(Keys.ARROW_RIGHT)
     second = english.fileids()[1]
@@ -402,13 +393,13 @@ def test_without_a_mouse(english, server):
     english.wait(lambda: not english.one("#details").is_displayed())
     assert english.fileids()[2] in english.run("return document.activeElement.textContent")
     press("/")
-    assert english.run("return document.activeElement.matches('.query .address input')")
+    assert english.run("return document.activeElement.id") == "expression-input"
 
 
 def test_every_control_has_a_name(page, server):
     page.open(server, "/?collection=clothing")
     page.choose(page_server.query_picture())
-    check_hits(page)
+    browser.check_hits(page)
     page.one(".card").click()
     nameless = page.run("""
         return [...document.querySelectorAll('button, input:not([type=file]), select, a')].filter((one) =>

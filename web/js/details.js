@@ -1,8 +1,13 @@
-// One hit, large, with everything that is known about it. Left and right go through the hits.
+// One hit, large, with everything that is known about it and the other pictures of its item. Left and right go through
+// the hits.
 
+import {browse} from './api.js';
+import {caption, distanceText, similarityText, tagList} from './card.js';
 import {byId, make} from './dom.js';
 import {say} from './i18n.js';
-import {caption, distanceText, pictureOf, tagList} from './results.js';
+import {releaseIn, thumb} from './thumbs.js';
+
+const VIEWS_SHOWN = 60;
 
 /** A value of `brief` as text; long integers are strings of digits already (json64.js). */
 function valueText(value) {
@@ -10,48 +15,55 @@ function valueText(value) {
 }
 
 function facts(hit) {
-  const rows = [
-    ['hit.distance', distanceText(hit.distance)], ['hit.item', hit.itemid], ['hit.file', hit.fileid],
-  ].map(([key, value]) => [say(make('dt'), key), make('dd', {class: 'number'}, value)]);
+  const rows = [['hit.item', hit.itemid], ['hit.file', hit.fileid]];
+  if (Number.isFinite(hit.distance)) {
+    rows.unshift(['hit.distance', distanceText(hit.distance)]);
+  }
+  if (hit.similarity !== null) {
+    rows.unshift(['hit.similarity', similarityText(hit.similarity)]);
+  }
+  const list = rows.map(([key, value]) => [say(make('dt'), key), make('dd', {class: 'number'}, value)]);
   if (hit.tags.length) {
-    rows.push([say(make('dt'), 'hit.tags'), make('dd', {}, tagList(hit.tags))]);
+    list.push([say(make('dt'), 'hit.tags'), make('dd', {}, tagList(hit.tags))]);
   }
   for (const [name, value] of Object.entries(hit.brief)) {
-    rows.push([make('dt', {}, make('bdi', {}, name)), make('dd', {dir: 'auto', tabindex: '-1'}, valueText(value))]);
+    list.push([make('dt', {}, make('bdi', {}, name)), make('dd', {dir: 'auto'}, valueText(value))]);
   }
-  return rows.flat();
+  return list.flat();
 }
 
 export class Details {
   #dialog = byId('details');
   #results;
   #index = 0;
+  #shown = null;
+  #views = new AbortController();
+  collection = null;
 
-  /** `like(fileid)` starts a search with a picture of the collection. */
-  constructor(results, like) {
+  /** `acts`: only(fileid) searches with that picture alone, more(fileid) and less(fileid) add it to the search. */
+  constructor(results, acts) {
     this.#results = results;
     const dialog = this.#dialog;
     byId('details-close').addEventListener('click', () => dialog.close());
     byId('details-before').addEventListener('click', () => this.#step(-1));
     byId('details-after').addEventListener('click', () => this.#step(1));
-    byId('details-like').addEventListener('click', () => {
-      const {fileid} = this.#results.hits[this.#index];
-      dialog.close();
-      like(fileid);
-    });
-    dialog.addEventListener('keydown', (event) => {
-      const step = {ArrowLeft: -1, ArrowRight: 1}[event.key];
-      if (step) {
-        event.preventDefault();
-        this.#step(step);
-      }
-    });
+    for (const [id, act] of [['details-only', 'only'], ['details-more', 'more'], ['details-less', 'less']]) {
+      byId(id).addEventListener('click', () => {
+        const {fileid} = this.#shown;
+        dialog.close();
+        acts[act](fileid);
+      });
+    }
+    dialog.addEventListener('keydown', (event) => this.#keydown(event));
     dialog.addEventListener('click', (event) => {
       if (event.target === dialog) {
         dialog.close();
       }
     });
-    dialog.addEventListener('close', () => this.#results.focus(this.#index));
+    dialog.addEventListener('close', () => {
+      this.#views.abort();
+      this.#results.focus(this.#index);
+    });
   }
 
   open(index) {
@@ -65,23 +77,73 @@ export class Details {
     }
   }
 
+  #keydown(event) {
+    const step = {ArrowLeft: -1, ArrowRight: 1}[event.key];
+    const press = {'+': 'details-more', '-': 'details-less'}[event.key];
+    if (step) {
+      event.preventDefault();
+      this.#step(step);
+    } else if (press) {
+      byId(press).click();
+    }
+  }
+
   #step(by) {
-    if (this.#results.hits[this.#index + by]) {
-      this.#show(this.#index + by);
+    const next = this.#index + by;
+    if (next >= 0 && next < this.#results.shown) {
+      this.#show(next);
     }
   }
 
   #show(index) {
     const hit = this.#results.hits[index];
-    const title = caption(hit);
     this.#index = index;
-    byId('details-picture').replaceChildren(pictureOf(hit, {width: 480, height: 640}));
+    this.#fill(hit);
+    byId('details-before').disabled = index === 0;
+    byId('details-after').disabled = index === this.#results.shown - 1;
+    byId('details-views').hidden = true;
+    this.#showViews(hit);
+  }
+
+  #fill(hit) {
+    this.#shown = hit;
+    const title = caption(hit);
+    releaseIn(byId('details-picture'));
+    byId('details-picture').replaceChildren(thumb(hit.thumbnail, {width: 480, height: 640}));
     byId('details-title').replaceChildren(
       title ? make('bdi', {}, title) : say(make('span'), 'details.untitled', {fileid: hit.fileid}));
     byId('details-facts').replaceChildren(...facts(hit));
-    byId('details-before').disabled = index === 0;
-    byId('details-after').disabled = index === this.#results.hits.length - 1;
-    byId('details-like').hidden = !hit.thumbnail;
     byId('details-body').scrollTop = 0;
+  }
+
+  async #showViews(hit) {
+    this.#views.abort();
+    this.#views = new AbortController();
+    const {signal} = this.#views;
+    const list = byId('details-views-list');
+    releaseIn(list);
+    list.replaceChildren();
+    try {
+      const filter = `itemid == ${hit.itemid}`;
+      const {images} = await browse(this.collection, {limit: VIEWS_SHOWN, filter}, signal);
+      if (signal.aborted || images.length < 2) {
+        return;
+      }
+      byId('details-views').hidden = false;
+      list.replaceChildren(...images.map((image) => this.#view(hit, image)));
+    } catch {
+      // Nothing lost: the hit itself is on show.
+    }
+  }
+
+  #view(hit, image) {
+    const isHit = image.fileid === hit.fileid;
+    const button = make('button', {class: 'view', type: 'button', 'aria-pressed': String(isHit), onclick: () => {
+      this.#fill(isHit ? hit : image);
+      for (const each of byId('details-views-list').querySelectorAll('.view')) {
+        each.setAttribute('aria-pressed', String(each === button));
+      }
+    }}, thumb(image.thumbnail, {width: 64, height: 84}));
+    return make('li', {}, say(button, 'details.view', {fileid: image.fileid}, 'aria-label'));
   }
 }

@@ -4,7 +4,7 @@
 import en from './text.en.js';
 import zh from './text.zh.js';
 
-const TEXTS = {en, zh};
+const TEXTS = {en: {...en}, zh: {...zh}};
 const STORED = 'lookalike.language';
 const bound = new WeakMap(); // element → Map of attribute ('' is the text) → [key, values]
 
@@ -13,6 +13,13 @@ let numbers = new Intl.NumberFormat(current);
 let plurals = new Intl.PluralRules(current);
 
 export const language = () => current;
+
+/** More texts, of a part of the page that is loaded later: {en: {…}, zh: {…}}. */
+export function addTexts(more) {
+  for (const code of Object.keys(TEXTS)) {
+    Object.assign(TEXTS[code], more[code]);
+  }
+}
 
 /** The text of a key. Numbers are written the language's way; strings are data and keep their own direction. */
 export function text(key, values = {}) {

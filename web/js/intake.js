@@ -1,35 +1,45 @@
-// Every way a picture gets in: chosen, dropped anywhere on the page, pasted, or by the address of one on the web.
-// Each ends in ask({kind: 'file', file}) or ask({kind: 'url', url}).
+// Every way a picture gets in: chosen, taken with the camera, dropped anywhere on the page, pasted, or by the address of
+// one on the web. Each ends in ask([{kind: 'file', file} or {kind: 'url', url}, …], add).
 
 import {pictureAddress} from './address.js';
 import {byId} from './dom.js';
 import {say} from './i18n.js';
 
+const AT_ONCE = 8;
+
 function startChoosing(ask) {
-  const input = byId('file');
+  let add = false;
+  const inputs = {file: byId('file'), camera: byId('camera')};
   for (const button of document.querySelectorAll('[data-choose]')) {
-    button.addEventListener('click', () => input.click());
+    button.addEventListener('click', () => {
+      add = 'add' in button.dataset;
+      inputs[button.dataset.choose || 'file'].click();
+    });
   }
-  input.addEventListener('change', () => {
-    const [file] = input.files;
-    input.value = ''; // so that the same file can be chosen again
-    if (file) {
-      ask({kind: 'file', file});
-    }
-  });
+  for (const input of Object.values(inputs)) {
+    input.addEventListener('change', () => {
+      const files = [...input.files].slice(0, AT_ONCE);
+      input.value = ''; // so that the same file can be chosen again
+      if (files.length) {
+        ask(files.map((file) => ({kind: 'file', file})), add);
+      }
+      add = false;
+    });
+  }
 }
 
 /** What a drop or the clipboard holds. A picture dragged off another page is mostly file and address: the file wins. */
-function queryOf(data) {
+function queriesOf(data) {
   const files = [...data.files];
-  const file = files.find((one) => one.type.startsWith('image/')) ?? files[0];
-  if (file) {
-    return {kind: 'file', file};
+  const pictures = files.filter((one) => one.type.startsWith('image/'));
+  const chosen = pictures.length ? pictures.slice(0, AT_ONCE) : files.slice(0, 1);
+  if (chosen.length) {
+    return chosen.map((file) => ({kind: 'file', file}));
   }
   const lines = (data.getData('text/uri-list') || data.getData('text/plain')).split(/\r?\n/);
   const line = lines.find((one) => one && !one.startsWith('#')) ?? '';
   const url = /^https?:/i.test(line) ? pictureAddress(line) : null; // any other text is not meant for us
-  return url ? {kind: 'url', url} : null;
+  return url ? [{kind: 'url', url}] : [];
 }
 
 function startDropping(ask, canSearch) {
@@ -56,25 +66,28 @@ function startDropping(ask, canSearch) {
   });
   addEventListener('dragover', (event) => {
     event.preventDefault(); // also where nothing is to be had: a stray drop must not replace the page
-    event.dataTransfer.dropEffect = concerns(event) ? 'copy' : 'none';
+    if (!event.target.closest?.('[data-drop]')) {
+      event.dataTransfer.dropEffect = concerns(event) ? 'copy' : 'none';
+    }
   });
   addEventListener('drop', (event) => {
     event.preventDefault();
     show(false);
-    const query = canSearch() ? queryOf(event.dataTransfer) : null;
-    if (query) {
-      ask(query);
+    const queries = canSearch() ? queriesOf(event.dataTransfer) : [];
+    if (queries.length) {
+      ask(queries, false);
     }
   });
 }
 
+const isTyping = ({target}) => target instanceof HTMLInputElement || target instanceof HTMLTextAreaElement;
+
 function startPasting(ask, canSearch) {
   addEventListener('paste', (event) => {
-    const typing = event.target instanceof HTMLInputElement;
-    const query = canSearch() ? queryOf(event.clipboardData) : null;
-    if (query && (query.kind === 'file' || !typing)) {
+    const queries = canSearch() ? queriesOf(event.clipboardData) : [];
+    if (queries.length && (queries[0].kind === 'file' || !isTyping(event))) {
       event.preventDefault();
-      ask(query);
+      ask(queries, false);
     }
   });
 }
@@ -91,7 +104,7 @@ function startAddresses(ask) {
       const url = pictureAddress(input.value);
       complain(!url);
       if (url) {
-        ask({kind: 'url', url});
+        ask([{kind: 'url', url}], false);
       } else {
         say(error, 'address.wrong');
         input.focus();
@@ -110,16 +123,15 @@ function startAddresses(ask) {
   }
 }
 
-/** `canSearch()` says whether there is a collection to search in. */
+/** `canSearch()` says whether pictures are wanted now: there is a collection, and the page is for searching. */
 export function startIntake(ask, canSearch) {
   startChoosing(ask);
   startDropping(ask, canSearch);
   startPasting(ask, canSearch);
   startAddresses(ask);
   addEventListener('keydown', (event) => {
-    const typing = event.target instanceof HTMLInputElement;
-    if (event.key === '/' && !typing && !document.querySelector('dialog[open]')) {
-      const field = [...document.querySelectorAll('.address input')].find((input) => input.offsetParent);
+    if (event.key === '/' && !isTyping(event) && !document.querySelector('dialog[open]')) {
+      const field = [...document.querySelectorAll('.address input, .expression input')].find((input) => input.offsetParent);
       if (field) {
         event.preventDefault();
         field.focus();

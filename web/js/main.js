@@ -1,42 +1,85 @@
 // Puts the page together. It is in one of these views (data-view of the body): 'loading', 'start' (nothing asked yet),
-// 'results' (a query and its hits), 'message' (there is nothing to search in).
+// 'results' (a search and its hits), 'message' (there is nothing to search in), 'manage' (the administration, whose
+// scripts are loaded when it is opened).
 //
-// The one way to change what is shown is go(): by a person's doing it also writes the address and the history, by
-// Back, Forward and the first load it follows them.
+// The one way to change what is searched for is go(): it writes the address and shows the state of state.js; Back,
+// Forward and the first load follow the address.
 
-import {fromAddress, remember, toAddress} from './address.js';
+import {fromAddress, pageFromAddress, remember, toAddress, toLink} from './address.js';
 import {listCollections} from './api.js';
 import {
   emptyCollection, fillChooser, firstChoice, keepCollection, noCollections, unknownCollection,
 } from './collections.js';
 import {Details} from './details.js';
 import {byId} from './dom.js';
+import {Filters, filterChips} from './filters.js';
 import {say, startLanguage} from './i18n.js';
 import {showAddress, startIntake} from './intake.js';
+import {Likeness, POOR} from './likeness.js';
 import {failureNotice, notice} from './notice.js';
-import {showQuery} from './query.js';
+import {smallCopy} from './picture.js';
+import {Query} from './query.js';
 import {Results} from './results.js';
 import {showSamples} from './samples.js';
 import {Search} from './search.js';
+import {EMPTY, changed, isAsked, only, toggled, wholeFilter, withPicture, without} from './state.js';
 import {startTheme} from './theme.js';
 
 const WAITING_FRAMES = 12;
+const CROP_PAUSE = 140; // ms that a box is held still while it is drawn, before it is searched with
 
 let collections = [];
 let collection = null; // the chosen one: {name, count}
-let query = null;
+let state = EMPTY;
 let running = null; // the Search on show
 let samples = new AbortController();
+let poorAccepted = false; // somebody wanted to see the hits of a search without a good match
+let manage = null; // the administration, once loaded
 
-const results = new Results(byId('hits'), (index) => details.open(index));
-const details = new Details(results, (fileid) => ask({kind: 'record', fileid}));
-
-// A page ahead of the person who scrolls.
-const scrolled = new IntersectionObserver(([entry]) => {
-  if (entry.isIntersecting && running && !running.finished && !byId('more').hidden) {
-    nextPage(running);
+const results = new Results(byId('hits'), {
+  open: (index) => details.open(index),
+  more: (fileid) => go(withPicture(state, {kind: 'record', fileid, sign: 1})),
+  less: (fileid) => go(withPicture(state, {kind: 'record', fileid, sign: -1})),
+  nearEnd: () => running && !running.finished && !running.failed && results.least === 0 && nextPage(running),
+});
+const details = new Details(results, {
+  only: (fileid) => go(only(state, {kind: 'record', fileid})),
+  more: (fileid) => go(withPicture(state, {kind: 'record', fileid, sign: 1})),
+  less: (fileid) => go(withPicture(state, {kind: 'record', fileid, sign: -1})),
+});
+const filters = new Filters({
+  toggle: (field, value) => refine(toggled(state, field, value)),
+  filter: (filter) => filter !== state.filter && refine({...state, filter}),
+  clear: () => refine({...state, facets: [], filter: ''}),
+});
+const likeness = new Likeness((least, finished) => {
+  results.setLeast(least);
+  state = {...state, least};
+  showOutcome();
+  if (finished) {
+    remember(state, {replace: true});
+    fillAhead();
   }
-}, {rootMargin: '800px'});
+});
+let cropTimer = 0;
+const query = new Query({
+  select: (active) => query.show(state = {...state, active}),
+  sign: (index) => {
+    const next = changed(state, index, {sign: -state.pictures[index].sign});
+    if (isAsked(next)) {
+      go(next);
+    }
+  },
+  remove: (index) => go(without(state, index)),
+  region: (index, region, finished) => {
+    clearTimeout(cropTimer);
+    cropTimer = setTimeout(() => {
+      state = changed(state, index, {region});
+      remember(state, {replace: true});
+      startSearch({quiet: true});
+    }, finished ? 0 : CROP_PAUSE);
+  },
+});
 
 function view(name) {
   document.body.dataset.view = name;
@@ -47,80 +90,140 @@ function message(element) {
   view('message');
 }
 
-const canSearch = () => collection !== null && collection.count > 0;
+const canSearch = () => collection !== null && collection.count > 0 && document.body.dataset.view !== 'manage';
 
 // --- a search and its pages -------------------------------------------------------------------------------------
 
-function showFailure(failure) {
-  const first = results.hits.length === 0;
+function showFailure(search, failure) {
+  search.failed = true;
+  if (failure.field === 'filter') {
+    filters.fail(failure);
+  }
+  const first = search.loaded === 0;
   if (first) {
     results.clear();
   }
-  const actions = [{key: 'again', run: () => (first ? startSearch() : nextPage(running))}];
+  const actions = [{key: 'again', run: () => (first ? startSearch() : nextPage(search))}];
   if (failure.kind === 'notpicture' || failure.kind === 'large') {
     actions.splice(0, 1, {key: 'choose', run: () => byId('file').click()});
   }
   byId('outcome').replaceChildren(failureNotice(failure, {name: collection.name}, actions));
-  byId('more').hidden = true;
   if (first) {
     say(byId('summary'), 'summary.none');
     byId('results').classList.add('bare');
   }
 }
 
-function showPage(search, page) {
-  results.append(page.hits);
-  byId('outcome').replaceChildren();
-  byId('more').hidden = search.finished;
-  byId('end').hidden = !search.finished || results.hits.length === 0;
+/** Good hits, no good ones, or none at all. */
+function showOutcome() {
+  const best = results.hits[0]?.similarity ?? null;
+  const isPoor = best !== null && best < POOR && !poorAccepted && state.least === 0;
+  let said = null;
   if (results.hits.length === 0) {
-    byId('outcome').replaceChildren(
-      notice({icon: 'search', title: 'nothing.title', text: 'nothing.text', values: {name: collection.name}}));
-    say(byId('summary'), 'summary.none');
-    byId('results').classList.add('bare');
-    return;
+    said = notice(wholeFilter(state)
+      ? {icon: 'filter', title: 'nothing.filtered', text: 'nothing.filtered.text', values: {name: collection.name},
+        actions: [{key: 'filter.clear', run: () => refine({...state, facets: [], filter: ''})}]}
+      : {icon: 'search', title: 'nothing.title', text: 'nothing.text', values: {name: collection.name}});
+  } else if (isPoor) {
+    said = notice({icon: 'search', title: 'poor.title', text: 'poor.text', values: {name: collection.name, percent: Math.round(best)},
+      actions: [{key: 'poor.show', run: () => {
+        poorAccepted = true;
+        showOutcome();
+      }}]});
+  } else if (results.shown === 0) {
+    said = notice({icon: 'search', title: 'least.title', text: 'least.text', values: {percent: state.least, best: Math.floor(best)},
+      actions: [{key: 'least.lower', run: () => refine({...state, least: 0})}]});
   }
-  say(byId('summary'), search.finished ? 'summary.all' : 'summary', {
-    count: results.hits.length, name: collection.name, time: Math.max(1, Math.round(page.milliseconds)),
-  });
-  scrolled.unobserve(byId('more-place')); // so that it reports again where the new pictures do not fill the screen
-  scrolled.observe(byId('more-place'));
+  byId('outcome').replaceChildren(...(said ? [said] : []));
+  byId('results').classList.toggle('bare', said !== null && results.hits.length === 0);
+  byId('hits').hidden = isPoor || results.hits.length === 0;
+  byId('end').hidden = said !== null || !running.finished || results.shown < results.hits.length;
+  likeness.show(results, !running.finished);
 }
 
-/** Scrolling, the button and "Try again" all come here; whoever comes second while a page is under way does nothing. */
+function showPage(search, page, isFirst) {
+  if (isFirst) {
+    results.least = state.least;
+    results.replace(page.hits);
+    byId('hits').dataset.search = String(Number(byId('hits').dataset.search ?? 0) + 1); // which search is on show
+    say(byId('summary'), 'summary', {name: collection.name, time: Math.max(1, Math.round(page.milliseconds))});
+  } else {
+    results.append(page.hits);
+  }
+  showOutcome();
+}
+
+/** Scrolling and "Try again" come here; whoever comes second while a page is under way does nothing. */
 async function nextPage(search) {
   if (search.busy) {
     return;
   }
+  search.failed = false;
+  const isFirst = search.loaded === 0;
   byId('hits').setAttribute('aria-busy', 'true');
   try {
     const page = await search.next();
     if (!search.aborted) {
-      showPage(search, page);
+      showPage(search, page, isFirst);
     }
   } catch (failure) {
     if (!search.aborted) {
-      showFailure(failure);
+      showFailure(search, failure);
     }
   }
   if (!search.aborted) {
     byId('hits').setAttribute('aria-busy', 'false');
+    if (isFirst) {
+      fillAhead();
+    }
   }
 }
 
-function startSearch() {
+/** The counts of the slider want more than the first page. */
+function fillAhead() {
+  const search = running;
+  const wanted = results.shown === results.hits.length && search.loaded < 500;
+  if (!search.finished && !search.failed && wanted) {
+    setTimeout(() => search === running && nextPage(search), 150);
+  }
+}
+
+/** `quiet`: what is on show stays until the new hits are there. */
+function startSearch({quiet = false} = {}) {
   running?.abort();
-  running = new Search(collection.name, query);
-  byId('outcome').replaceChildren();
-  byId('results').classList.remove('bare');
-  byId('more').hidden = true;
+  running = new Search(state);
+  poorAccepted = false;
   byId('end').hidden = true;
-  say(byId('summary'), 'searching', {name: collection.name});
-  results.wait(WAITING_FRAMES);
-  showQuery(collection.name, query);
-  view('results');
-  scrollTo({top: 0});
+  results.begin({byFile: !state.group, collection: state.collection});
+  details.collection = state.collection;
+  byId('group').checked = state.group;
+  if (!quiet || results.hits.length === 0) {
+    byId('outcome').replaceChildren();
+    byId('results').classList.remove('bare');
+    byId('hits').hidden = false;
+    say(byId('summary'), 'searching', {name: collection.name});
+    results.wait(WAITING_FRAMES);
+  }
   nextPage(running);
+}
+
+function showChips() {
+  const acts = {toggle: (field, value) => refine(toggled(state, field, value)), filter: (filter) => refine({...state, filter})};
+  const chips = filterChips(state, acts);
+  byId('filter-chips').replaceChildren(...chips);
+  byId('filter-chips').hidden = chips.length === 0;
+}
+
+function showResults(quiet) {
+  query.show(state);
+  filters.show(state);
+  showChips();
+  view('results');
+  if (!quiet) {
+    scrollTo({top: 0, behavior: 'instant'});
+  }
+  byId('copy-link-text').parentElement.hidden = false;
+  startSearch({quiet});
 }
 
 // --- moving about -----------------------------------------------------------------------------------------------
@@ -132,50 +235,82 @@ function showStart() {
   samples = new AbortController();
   results.clear();
   view('start');
-  showSamples(byId('samples'), collection, (fileid) => ask({kind: 'record', fileid}), samples.signal);
+  showSamples(byId('samples'), collection, (fileid) => go(only(state, {kind: 'record', fileid})), samples.signal);
 }
 
-/** Show `wanted` in the collection of that name. */
-function go(name, wanted) {
+/** Show `wanted` as it is, without touching the address. */
+function show(wanted, {quiet = false} = {}) {
   details.close();
+  if (filters.isOpen && !quiet) {
+    filters.open(false, false);
+  }
+  state = wanted;
+  const {collection: name} = state;
   collection = collections.find((one) => one.name === name) ?? null;
-  query = wanted;
-  showAddress(query);
+  showAddress(state.pictures.length === 1 ? state.pictures[0] : null);
   fillChooser(byId('collection'), collections, name);
   document.title = name ? `lookalike · ${name}` : 'lookalike';
   say(byId('lead'), 'start.lead', {name: name ?? ''});
   say(byId('drop-hint'), 'drop.hint', {name: name ?? ''});
-  byId('home').href = toAddress(name, null);
+  byId('home').href = toAddress({...EMPTY, collection: name});
   if (collections.length === 0) {
     message(noCollections(load));
   } else if (!collection) {
     message(unknownCollection(name, () => choose(firstChoice(collections, null).name)));
   } else if (collection.count === 0) {
     message(emptyCollection(name, load));
-  } else if (query) {
-    startSearch();
+  } else if (isAsked(state)) {
+    showResults(quiet);
   } else {
     showStart();
   }
 }
 
-function ask(wanted) {
-  remember(collection.name, wanted);
-  go(collection.name, wanted);
+function go(wanted, options) {
+  remember(wanted);
+  show(wanted, options);
+}
+
+/** The same search, narrowed or widened: the place on the page is kept, Back leaves the search as a whole. */
+function refine(wanted) {
+  remember(wanted, {replace: true});
+  show(wanted, {quiet: true});
+}
+
+function ask(pictures, add) {
+  const wanted = add ? state : only(state, null);
+  go(pictures.reduce((sum, one) => withPicture(sum, one), wanted));
 }
 
 function choose(name) {
   keepCollection(name);
-  // A picture of the other collection means nothing in this one; a file or an address is searched here as well.
-  const carried = query?.kind === 'record' ? null : query;
-  remember(name, carried);
-  go(name, carried);
+  // A picture or filter of the other collection means nothing in this one; a file or an address is searched here as well.
+  const pictures = state.pictures.filter(({kind}) => kind !== 'record');
+  go({...EMPTY, collection: name, pictures: isAsked({pictures}) ? pictures : []});
+}
+
+async function openManage(page) {
+  view('manage');
+  try {
+    manage ??= await import('./manage/manage.js');
+    await manage.open(page, {collections: () => collections, reload: async () => {
+      collections = await listCollections();
+    }});
+  } catch (failure) {
+    message(failureNotice(failure, {name: ''}, [{key: 'again', run: follow}], 'h1'));
+  }
 }
 
 function follow() {
+  const page = pageFromAddress();
+  if (page !== null) {
+    details.close();
+    openManage(page);
+    return;
+  }
+  manage?.close();
   const asked = fromAddress();
-  const name = asked.collection ?? firstChoice(collections, null)?.name ?? null;
-  go(name, asked.query);
+  show({...asked, collection: asked.collection ?? firstChoice(collections, null)?.name ?? null});
 }
 
 async function load() {
@@ -195,22 +330,38 @@ startTheme(byId('theme'));
 startIntake(ask, canSearch);
 
 byId('collection').addEventListener('change', (event) => choose(event.target.value));
-byId('more').addEventListener('click', async (event) => {
-  const shown = results.hits.length;
-  await nextPage(running);
-  if (event.detail === 0) {
-    results.focus(shown); // by keyboard: go on with the first of the new ones
+byId('group').addEventListener('change', (event) => refine({...state, group: event.target.checked}));
+byId('new-search').addEventListener('click', () => go(only({...state, facets: [], filter: ''}, null)));
+byId('stage-open').addEventListener('click', (event) => {
+  const open = byId('query').classList.toggle('open');
+  event.currentTarget.setAttribute('aria-expanded', String(open));
+});
+
+byId('query-stage').addEventListener('click', () => {
+  if (byId('stage-open').offsetParent && !byId('query').classList.contains('open')) {
+    byId('stage-open').click(); // on a phone the small picture opens
   }
 });
-byId('new-search').addEventListener('click', () => ask(null));
-byId('home').addEventListener('click', (event) => {
-  if (!event.ctrlKey && !event.metaKey && !event.shiftKey && canSearch()) {
-    event.preventDefault();
-    ask(null);
+
+/** Links of the page itself change the view without loading it again. */
+addEventListener('click', (event) => {
+  const link = event.target.closest?.('a[href^="/"]');
+  if (!link || link.target || link.hasAttribute('download') || event.button !== 0 || event.ctrlKey || event.metaKey || event.shiftKey) {
+    return;
+  }
+  event.preventDefault();
+  history.pushState(null, '', link.getAttribute('href'));
+  if (document.body.dataset.view === 'manage' && pageFromAddress() === null) {
+    load(); // the administration may have changed what there is
+  } else {
+    follow();
   }
 });
+
 byId('copy-link').addEventListener('click', async () => {
-  const link = new URL(toAddress(collection.name, query), location.href).href;
+  const files = state.pictures.filter(({kind}) => kind === 'file').map(({file}) => file);
+  const copies = new Map(await Promise.all(files.map(async (file) => [file, await smallCopy(file)])));
+  const link = toLink(state, copies);
   try {
     await navigator.clipboard.writeText(link);
     say(byId('copy-link-text'), 'copied');

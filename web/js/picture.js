@@ -7,6 +7,8 @@ import {Failure} from './api.js';
 const SEND_AS_IS = 8 * 1024 * 1024;
 const SERVER_TAKES = 32 * 1024 * 1024;
 const LONGEST_SIDE = 2048;
+const LINK_SIDE = 288; // about what a model looks at
+const LINK_QUALITY = 0.7;
 const TYPES_BY_NAME = new Map([
   ['jpg', 'image/jpeg'], ['jpeg', 'image/jpeg'], ['png', 'image/png'], ['webp', 'image/webp'],
   ['gif', 'image/gif'], ['avif', 'image/avif'], ['heic', 'image/heic'], ['heif', 'image/heif'],
@@ -20,9 +22,9 @@ function pictureType(file) {
   return TYPES_BY_NAME.get((file.name ?? '').split('.').pop().toLowerCase()) ?? '';
 }
 
-async function smaller(file) {
+async function smaller(file, side = LONGEST_SIDE, quality = 0.92) {
   const bitmap = await createImageBitmap(file);
-  const scale = Math.min(1, LONGEST_SIDE / Math.max(bitmap.width, bitmap.height));
+  const scale = Math.min(1, side / Math.max(bitmap.width, bitmap.height));
   const canvas = document.createElement('canvas');
   canvas.width = Math.max(1, Math.round(bitmap.width * scale));
   canvas.height = Math.max(1, Math.round(bitmap.height * scale));
@@ -33,7 +35,7 @@ async function smaller(file) {
   context.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
   bitmap.close();
   return new Promise((resolve, reject) => {
-    canvas.toBlob((blob) => (blob ? resolve(blob) : reject(new Error('no blob'))), 'image/jpeg', 0.92);
+    canvas.toBlob((blob) => (blob ? resolve(blob) : reject(new Error('no blob'))), 'image/jpeg', quality);
   });
 }
 
@@ -54,4 +56,15 @@ export async function prepare(file) {
     }
   }
   return file.type === type ? file : new Blob([file], {type});
+}
+
+/** A copy small enough for a link, as base64url text; '' where the browser cannot read the file. */
+export async function smallCopy(file) {
+  try {
+    const bytes = new Uint8Array(await (await smaller(file, LINK_SIDE, LINK_QUALITY)).arrayBuffer());
+    return btoa(Array.from(bytes, (one) => String.fromCharCode(one)).join(''))
+      .replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', '');
+  } catch {
+    return '';
+  }
 }

@@ -1,92 +1,47 @@
-// The grid of hits: pictures first, with the distance on them and the identifiers below. It grows page by page.
+// The hits: all that have come so far, of which those alike enough are in the grid. They come nearest first, so the
+// similarity slider cuts the list and nothing has to be asked again.
 
-import {icon, make} from './dom.js';
-import {say} from './i18n.js';
+import {browse} from './api.js';
+import {card, viewsBadge} from './card.js';
+import {make} from './dom.js';
+import {Grid} from './grid.js';
 
-const TAGS_SHOWN = 3;
-const SAME = 1e-4; // below, it is the same picture
-
-/** What to call a hit: what its own data calls it, if that is something short. */
-export function caption({brief}) {
-  const path = typeof brief.path === 'string' ? brief.path.split('/').pop() : null;
-  const found = [brief.title, brief.name, path].find((value) => typeof value === 'string' && value.trim() !== '');
-  return found ? found.slice(0, 200) : '';
-}
-
-export const distanceText = (distance) => distance.toFixed(distance < 10 ? 3 : 1);
-
-export function pictureOf(hit, size) {
-  if (!hit.thumbnail) {
-    return make('span', {class: 'no-picture'}, icon('picture'));
-  }
-  const image = make('img', {
-    src: hit.thumbnail, alt: '', width: size.width, height: size.height, loading: 'lazy', decoding: 'async',
-    draggable: 'false',
-  });
-  image.addEventListener('error', () => image.replaceWith(make('span', {class: 'no-picture'}, icon('picture'))));
-  return image;
-}
-
-export function tagList(tags, limit = Infinity) {
-  if (tags.length === 0) {
-    return null;
-  }
-  const shown = tags.slice(0, limit).map((tag) => make('bdi', {class: 'tag', title: tag}, tag));
-  const rest = tags.length - shown.length;
-  return make('span', {class: 'tags'}, ...shown, rest > 0 ? make('span', {class: 'tag more-tags'}, `+${rest}`) : null);
-}
-
-function identifier(key, value) {
-  return make('span', {class: 'identifier'}, say(make('span', {class: 'label'}), key), ' ', make('span', {}, value));
-}
-
-function card(hit, open) {
-  const badge = make('span', {class: 'distance'}, say(make('span', {class: 'visually-hidden'}), 'hit.distance'), ' ',
-    distanceText(hit.distance));
-  const same = hit.distance < SAME ? say(make('span', {class: 'same'}), 'hit.same') : null;
-  const title = caption(hit);
-  return make('li', {class: 'hit'},
-    make('button', {class: 'card', type: 'button', onclick: open},
-      make('span', {class: 'frame'}, pictureOf(hit, {width: 240, height: 320}), badge, same),
-      make('span', {class: 'facts'},
-        title ? make('bdi', {class: 'caption'}, title) : null,
-        identifier('hit.item', hit.itemid), identifier('hit.file', hit.fileid),
-        tagList(hit.tags, TAGS_SHOWN))));
-}
-
-/** Arrow keys go from picture to picture; up and down by what lies above and below on the screen. */
-function moveFocus(list, event) {
-  const cards = [...list.querySelectorAll('.card')];
-  const here = cards.indexOf(document.activeElement);
-  if (here < 0 || event.altKey || event.ctrlKey || event.metaKey) {
-    return;
-  }
-  const columns = cards.filter((one) => one.offsetTop === cards[0].offsetTop).length;
-  const steps = {
-    ArrowRight: 1, ArrowLeft: -1, ArrowDown: columns, ArrowUp: -columns, Home: -here, End: cards.length - 1 - here,
-  };
-  const next = cards[here + (steps[event.key] ?? NaN)];
-  if (next) {
-    event.preventDefault();
-    next.focus();
-  }
-}
+const VIEWS_AT_ONCE = 40; // items asked about in one request
+const VIEWS_LIMIT = 1000;
 
 export class Results {
   #list;
-  #open;
+  #grid;
+  #views = new Map(); // itemid → number of its pictures
+  #options = {byFile: false};
+  #wanted = new Set();
   hits = [];
+  least = 0;
 
-  /** `open(index)` shows the details of a hit. */
-  constructor(list, open) {
+  /** `acts`: open(index), more(fileid), less(fileid), nearEnd(). */
+  constructor(list, acts) {
     this.#list = list;
-    this.#open = open;
-    list.addEventListener('keydown', (event) => moveFocus(list, event));
+    this.#grid = new Grid(list, (index) => this.#card(index, acts), acts.nearEnd);
+  }
+
+  #card(index, acts) {
+    const hit = this.hits[index];
+    this.#ask(hit.itemid);
+    return card(hit, {
+      open: () => acts.open(index), more: () => acts.more(hit.fileid), less: () => acts.less(hit.fileid),
+    }, {...this.#options, views: this.#options.byFile ? 0 : (this.#views.get(hit.itemid) ?? 1) - 1});
+  }
+
+  /** A new search: `collection` for the views, `byFile` where hits are not grouped. */
+  begin(options) {
+    this.#options = options;
+    this.#views.clear();
+    this.#wanted.clear();
   }
 
   clear() {
     this.hits = [];
-    this.#list.replaceChildren();
+    this.#grid.reset(0);
   }
 
   /** Empty frames while the first page is on its way; they show only if it takes a moment. */
@@ -96,16 +51,90 @@ export class Results {
       make('span', {class: 'frame'}))));
   }
 
+  /** The first page of a search replaces what was there. */
+  replace(hits) {
+    this.hits = hits;
+    this.#grid.reset(this.shown);
+  }
+
   append(hits) {
-    const first = this.hits.length;
-    if (first === 0) {
-      this.#list.replaceChildren();
-    }
     this.hits.push(...hits);
-    this.#list.append(...hits.map((hit, index) => card(hit, () => this.#open(first + index))));
+    this.#grid.resize(this.shown);
+  }
+
+  setLeast(least) {
+    this.least = least;
+    this.#grid.resize(this.shown);
+  }
+
+  /** How many of the hits are alike enough. */
+  countFrom(least) {
+    let [low, high] = [0, this.hits.length];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if ((this.hits[middle].similarity ?? 100) >= least) {
+        low = middle + 1;
+      } else {
+        high = middle;
+      }
+    }
+    return low;
+  }
+
+  get shown() {
+    return this.countFrom(this.least);
   }
 
   focus(index) {
-    this.#list.querySelectorAll('.card')[index]?.focus();
+    this.#grid.focus(index);
+  }
+
+  // --- the other views of an item: asked for together, for the cards that came on the screen ---
+
+  #ask(itemid) {
+    if (this.#options.byFile || !this.#options.collection || this.#views.has(itemid) || this.#wanted.has(itemid)) {
+      return;
+    }
+    this.#wanted.add(itemid);
+    if (this.#wanted.size === 1) {
+      setTimeout(() => this.#askViews(), 60);
+    }
+  }
+
+  async #askViews() {
+    const items = [...this.#wanted].slice(0, VIEWS_AT_ONCE);
+    const {collection} = this.#options;
+    const hadItems = items.length;
+    for (const item of items) {
+      this.#wanted.delete(item);
+    }
+    if (hadItems === 0) {
+      return;
+    }
+    try {
+      const filter = `itemid in [${items.join(', ')}]`;
+      const {images, next} = await browse(collection, {limit: VIEWS_LIMIT, filter});
+      if (collection === this.#options.collection && next === null) {
+        this.#showViews(items, images);
+      }
+    } catch {
+      // Without it the cards just do not say how many views there are.
+    }
+    if (this.#wanted.size > 0) {
+      this.#askViews();
+    }
+  }
+
+  #showViews(items, images) {
+    for (const item of items) {
+      this.#views.set(item, images.filter((image) => image.itemid === item).length);
+    }
+    for (const element of this.#list.querySelectorAll('.hit[data-index]')) {
+      const hit = this.hits[Number(element.dataset.index)];
+      const views = (this.#views.get(hit?.itemid) ?? 1) - 1;
+      if (views > 0 && !element.querySelector('.views')) {
+        element.querySelector('.frame').append(viewsBadge(views));
+      }
+    }
   }
 }

@@ -4,6 +4,7 @@
 import {browse} from './api.js';
 import {icon, make} from './dom.js';
 import {say} from './i18n.js';
+import {thumb} from './thumbs.js';
 
 const WANTED = 10;
 
@@ -17,11 +18,11 @@ function steps(count) {
 
 async function spread(collection, signal) {
   const [first, ...single] = await Promise.all([
-    browse(collection.name, null, WANTED, signal),
-    ...steps(collection.count).map((after) => browse(collection.name, after, 1, signal)),
+    browse(collection.name, {limit: WANTED}, signal),
+    ...steps(collection.count).map((after) => browse(collection.name, {after, limit: 1}, signal)),
   ]);
   const byId = new Map();
-  for (const record of [...single.flat(), ...first]) {
+  for (const record of [...single, first].flatMap(({images}) => images)) {
     if (record.thumbnail && !byId.has(record.fileid)) {
       byId.set(record.fileid, record);
     }
@@ -30,9 +31,7 @@ async function spread(collection, signal) {
 }
 
 function sample(record, choose) {
-  const picture = make('img', {
-    src: record.thumbnail, alt: '', width: 150, height: 200, decoding: 'async', draggable: 'false',
-  });
+  const picture = thumb(record.thumbnail, {width: 150, height: 200});
   const button = make('button', {class: 'sample', type: 'button', onclick: () => choose(record.fileid)},
     picture, icon('search'));
   picture.addEventListener('error', () => button.parentElement?.remove());

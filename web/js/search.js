@@ -2,25 +2,48 @@
 
 import {search, thumbnail} from './api.js';
 import {prepare} from './picture.js';
+import {wholeFilter} from './state.js';
 
-const PAGE = 36;
+const FIRST_PAGE = 48; // soon on the screen
+const PAGE = 500; // for the counts of the similarity slider, and for whoever scrolls far
 const WINDOW = 16384; // the server's limit on offset + limit
 
-async function pictureOf(collection, query, signal) {
-  if (query.kind === 'url') {
-    return query.url;
+const asDataAddress = (blob) => new Promise((resolve, reject) => {
+  const reader = new FileReader();
+  reader.onload = () => resolve(reader.result);
+  reader.onerror = () => reject(reader.error);
+  reader.readAsDataURL(blob);
+});
+
+/** A picture as a member of the request; a record by what is kept of it, its thumbnail. */
+async function member(collection, {kind, file, url, fileid, region, sign}, signal) {
+  const asked = region ? {region} : {};
+  if (sign < 0) {
+    asked.weight = -1;
   }
-  return query.kind === 'file' ? prepare(query.file) : thumbnail(collection, query.fileid, signal);
+  if (kind === 'url') {
+    return {...asked, url};
+  }
+  const blob = kind === 'file' ? await prepare(file) : await thumbnail(collection, fileid, signal);
+  return {...asked, image: await asDataAddress(blob)};
+}
+
+export async function bodyOf({collection, pictures}, signal) {
+  const [first] = pictures;
+  if (pictures.length === 1 && first.kind !== 'url' && !first.region) { // as it is: no base64
+    return first.kind === 'file' ? prepare(first.file) : thumbnail(collection, first.fileid, signal);
+  }
+  const members = await Promise.all(pictures.map((one) => member(collection, one, signal)));
+  return members.length === 1 ? members[0] : {queries: members};
 }
 
 export class Search {
   #control = new AbortController();
-  #picture = null;
+  #body = null;
 
-  constructor(collection, query) {
-    this.collection = collection;
-    this.query = query;
-    this.shown = 0;
+  constructor(state) {
+    this.state = state;
+    this.loaded = 0;
     this.finished = false;
     this.busy = false;
   }
@@ -31,6 +54,10 @@ export class Search {
 
   get aborted() {
     return this.#control.signal.aborted;
+  }
+
+  get signal() {
+    return this.#control.signal;
   }
 
   /** The next page: {hits, milliseconds}. Not to be called while `busy`. */
@@ -45,11 +72,13 @@ export class Search {
 
   async #next() {
     const {signal} = this.#control;
-    this.#picture ??= await pictureOf(this.collection, this.query, signal);
-    const limit = Math.min(PAGE, WINDOW - this.shown);
-    const page = await search(this.collection, this.#picture, {limit, offset: this.shown}, signal);
-    this.shown += page.hits.length;
-    this.finished = page.hits.length < limit || this.shown >= WINDOW;
+    this.#body ??= await bodyOf(this.state, signal);
+    const limit = Math.min(this.loaded === 0 ? FIRST_PAGE : PAGE, WINDOW - this.loaded);
+    const page = await search(this.state.collection, this.#body, {
+      limit, offset: this.loaded, filter: wholeFilter(this.state) || undefined, group: this.state.group ? undefined : false,
+    }, signal);
+    this.loaded += page.hits.length;
+    this.finished = page.hits.length < limit || this.loaded >= WINDOW;
     return page;
   }
 }

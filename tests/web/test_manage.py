@@ -1,0 +1,191 @@
+"""The administration, as the person who runs the server uses it, against the real server."""
+
+import json
+import re
+import urllib.error
+
+import pytest
+
+import page_server
+
+pytest.importorskip("selenium", reason="selenium is not installed (PyPI)")
+import browser  # noqa: E402  (needs selenium)
+from selenium.webdriver.common.by import By  # noqa: E402
+
+BIG = page_server.BEYOND_DOUBLE + 1
+WORDS = {
+    "en": {"drop": "Drop", "delete": "Delete", "save": "Save", "cancel": "Cancel", "retry": "Try these again"},
+    "zh-CN": {"drop": "删除", "delete": "删除", "save": "保存", "cancel": "取消", "retry": "重试这些图片"},
+}
+
+
+@pytest.fixture
+def shelf(server):
+    """A small collection of its own for each test."""
+    name = "shelf"
+    try:
+        server.send("DELETE", f"/v1/collections/{name}")
+    except urllib.error.HTTPError as error:
+        assert error.code == 404
+    server.create(name)
+    for number, (unused, file) in enumerate(page_server.gallery()[:4], 1):
+        server.add(name, number, file, [file.parent.name], {"number": number, "big": BIG})
+    return name
+
+
+def record(server, collection, fileid):
+    return json.loads(server.send("GET", f"/v1/collections/{collection}/images/{fileid}")[2])
+
+
+def count(server, collection):
+    return json.loads(server.send("GET", f"/v1/collections/{collection}/count")[2])["count"]
+
+
+def words(page, key):
+    return WORDS[page.language][key]
+
+
+def dialog(page):
+    page.wait(lambda: page.all("dialog[open]"))
+    return page.all("dialog[open]")[-1]
+
+
+def press(page, word):
+    """The button with that word in the dialog on top."""
+    def found():  # a dialog that is just opening has no text yet
+        return next((one for one in dialog(page).find_elements(By.CSS_SELECTOR, "button") if one.text == word), None)
+    page.wait(found).click()
+
+
+def test_from_searching_to_managing_and_back(page, server):
+    page.open(server, "/?collection=clothing")
+    page.one("#manage-link").click()
+    page.wait(lambda: page.view() == "manage" and page.all(".manage-menu [aria-current]"))
+    assert "page=overview" in page.driver.current_url
+    page.wait(lambda: page.all("tbody tr"))
+    page.one("[data-page=jobs]").click()
+    page.wait(lambda: page.run("return document.getElementById('manage-page').dataset.shown") == "jobs")
+    page.driver.back()
+    page.wait(lambda: page.run("return document.getElementById('manage-page').dataset.shown") == "overview")
+    page.one("#home").click()
+    page.wait(lambda: page.view() == "start")
+
+
+def test_the_overview_shows_how_the_server_is(page, server):
+    page.expect_console("/metrics")
+    page.open_manage(server, "overview")
+    page.wait(lambda: re.search(r"\d", page.text(".tile-value")))
+    page.wait(lambda: len(page.all("tbody tr")) >= 4)
+    rows = {row.find_element(By.CSS_SELECTOR, "th").text: row.text for row in page.all("tbody tr")}
+    assert str(page_server.PICTURE_COUNT) in rows["clothing"]
+    page.wait(lambda: page.all(".panels .panel"))
+    assert "1280" in page.text(".panels")
+
+
+def test_a_collection_is_made_and_dropped(page, server):
+    name = f"made_{page.language[:2]}"
+    page.open_manage(server, "collections")
+    page.one(".page-actions .primary").click()
+    field = dialog(page).find_element(By.CSS_SELECTOR, "input[type=text]")
+    field.send_keys("no blanks please\n")
+    page.wait(lambda: dialog(page).find_element(By.CSS_SELECTOR, ".field-error").is_displayed())
+    page.fill(field, name + "\n")
+    page.wait(lambda: page.all(f"[data-name={name}]"))
+    assert count(server, name) == 0
+    page.button(f"[data-name={name}]", words(page, "drop")).click()
+    confirm = dialog(page)
+    go = confirm.find_element(By.CSS_SELECTOR, "button[type=submit]")
+    assert not go.is_enabled()
+    confirm.find_element(By.CSS_SELECTOR, "input").send_keys(name)
+    assert go.is_enabled()
+    go.click()
+    page.wait(lambda: not page.all(f"[data-name={name}]"))
+    page.expect_console(name)
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        count(server, name)
+    assert refused.value.code == 404
+
+
+def test_pictures_are_deleted_one_by_one_and_by_filter(page, server, shelf):
+    page.open_manage(server, "browse", shelf)
+    page.wait_for_cards(4)
+    page.one('.card[data-fileid="1"]').click()
+    press(page, words(page, "delete"))
+    press(page, words(page, "delete"))
+    page.wait(lambda: len(page.all(".hits .card")) == 3)
+    assert count(server, shelf) == 3
+    page.one(".tools .expression input").send_keys('brief["number"] > 2\n')
+    page.wait(lambda: len(page.all(".hits .card")) == 2)
+    page.one(".tools > .danger").click()
+    confirm = dialog(page)
+    confirm.find_element(By.CSS_SELECTOR, "input").send_keys("2")
+    confirm.find_element(By.CSS_SELECTOR, "button[type=submit]").click()
+    page.wait(lambda: not page.all(".hits .card"))
+    assert count(server, shelf) == 1
+
+
+def test_many_files_are_uploaded_and_failures_named(page, server, shelf, tmp_path):
+    page.expect_console("/images/")
+    bad = tmp_path / "<img src=x> broken.jpg"
+    bad.write_bytes(b"\xff\xd8\xff\xe0 and then nothing")
+    page.open_manage(server, "upload", shelf)
+    files = sorted((page_server.PICTURES / "test" / "hat").glob("*.jpg"))[:5]
+    page.fill("#manage-page .form-grid input[type=text]", "winter, sale")
+    page.one("#upload-files").send_keys("\n".join(map(str, [*files, bad])))
+    page.wait(lambda: page.all(".failures li") and not page.all(".upload-progress button:not([hidden])"))
+    assert count(server, shelf) == 4 + 5
+    failure = page.one(".failures li").text
+    assert bad.name in failure and len(failure) > len(bad.name) + 10
+    page.screenshot(f"{page.language}-upload")
+    images = json.loads(server.send("GET", f"/v1/collections/{shelf}/images?limit=20")[2])["images"]
+    uploaded = {one["brief"]["path"]: one for one in images if "path" in one["brief"]}
+    assert set(uploaded) == {file.name for file in files}
+    assert all(one["tags"] == ["winter", "sale"] for one in uploaded.values())
+    page.button("#manage-page", words(page, "retry")).click()
+    page.wait(lambda: page.all(".failures li"))
+    page.one("#upload-files").send_keys(str(files[0]))  # again: replaces
+    page.wait(lambda: "1" in page.text(".upload-progress .page-status") and not page.all(".failures li"))
+    assert count(server, shelf) == 9
+
+
+def test_the_lab_compares_two_settings(page, server):
+    page.open_manage(server, "lab", "clothing")
+    page.one("#lab-file").send_keys(str(page_server.query_picture()))
+    page.wait(lambda: len(page.all(".lab-hits li")) == 40)
+    page.wait(lambda: "20" in page.text(".lab-summary"))
+    limit = page.all(".lab-side input[type=number]")[0]
+    page.fill(limit, "5\n")
+    page.wait(lambda: len(page.all(".lab-hits li")) == 25)
+    assert "5" in page.text(".lab-summary")
+    assert len(page.all(".lab-hits li.only")) == 15
+    page.screenshot(f"{page.language}-lab")
+
+
+def test_jobs_say_that_there_are_none(page, server):
+    page.open_manage(server, "jobs")
+    page.wait(lambda: page.all(".page-note, .job"))
+    assert page.one("#manage-page h1").is_displayed()
+
+
+# --- hostile data ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [browser.DESKTOP, browser.PHONE], ids=["desktop", "phone"])
+def test_hostile_data_is_text_everywhere(english, server, size):
+    english.size(size)
+    english.open_manage(server, "browse", "hostile")
+    english.wait_for_cards(3)
+    assert english.text(".card .caption") == page_server.HOSTILE[:200]
+    assert english.fits()
+    english.one(".card").click()
+    box = dialog(english)
+    tags, brief = box.find_elements(By.CSS_SELECTOR, "textarea")
+    assert page_server.HOSTILE in tags.get_attribute("value")
+    assert "x" * 10000 in brief.get_attribute("value")
+    assert english.fits()
+    press(english, "Cancel")
+    english.expect_console("hostile")
+    english.driver.get(server.base + "/?page=browse&collection=" + "%3Cscript%3E" + "y" * 10000)
+    english.wait(lambda: english.all("#manage-page select"))
+    assert english.fits()
+    assert english.run("return document.querySelectorAll('main script, dialog script, [onerror], main b').length") == 0

@@ -1,0 +1,216 @@
+"""Narrowing and refining a search, as a person does it, against the real server."""
+
+import json
+import re
+
+import pytest
+
+import page_server
+
+pytest.importorskip("selenium", reason="selenium is not installed (PyPI)")
+import browser  # noqa: E402  (needs selenium)
+from selenium.webdriver.common.action_chains import ActionChains  # noqa: E402
+from selenium.webdriver.common.keys import Keys  # noqa: E402
+
+SENT = """
+    window.sent = [];
+    const real = window.fetch;
+    window.fetch = (address, options) => {
+        if (String(address).includes('/search')) {
+            window.sent.push({address: String(address), body: typeof options.body === 'string' ? options.body : ''});
+        }
+        return real(address, options);
+    };"""
+
+
+def search(page, server, path="/?collection=clothing"):
+    page.open(server, path)
+    page.run(SENT)
+    page.choose(page_server.query_picture())
+    browser.check_hits(page)
+
+
+def last_sent(page):
+    """What the last first page of a search was asked for with: the query string and the JSON body as one."""
+    sent = [one for one in page.run("return window.sent") if "offset=0" in one["address"] or '"offset":0' in one["body"]]
+    query = dict(pair.split("=", 1) for pair in sent[-1]["address"].partition("?")[2].split("&") if pair)
+    return {**query, **(json.loads(sent[-1]["body"]) if sent[-1]["body"] else {})}
+
+
+def show_filters(page):
+    if page.one("#filters-open").is_displayed():
+        page.one("#filters-open").click()
+
+
+def hide_filters(page):
+    if page.one("#filters-done").is_displayed():
+        page.one("#filters-done").click()
+
+
+# --- filters -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [browser.DESKTOP, browser.PHONE], ids=["desktop", "phone"])
+def test_an_expression_narrows_the_search(page, server, size):
+    page.size(size)
+    search(page, server)
+    show_filters(page)
+    page.searched(lambda: page.one("#expression-input").send_keys('array_contains(tags, "hat")', Keys.ENTER))
+    assert "6" in page.text("#expression-status")
+    page.screenshot(f"{page.language}-{size[0]}-filter")
+    hide_filters(page)
+    hats = {str(fileid) for fileid, file in page_server.gallery() if file.parent.name == "hat"}
+    assert page.hit_count() == len(hats) == 6
+    assert set(page.fileids()) == hats
+    assert "filter=array_contains" in page.driver.current_url
+    assert page.text("#filter-chips code") == 'array_contains(tags, "hat")'
+    page.searched(lambda: page.one("#filter-chips button").click())
+    assert page.hit_count() > 6
+    assert page.fits()
+
+
+@pytest.mark.parametrize("typed,column", [("fileid > and 3", 10), ("fileid >", 9), ("(fileid > 1", 12), ("nofield == 1", 1)])
+def test_a_wrong_expression_is_marked_where_it_is_wrong(english, server, typed, column):
+    english.expect_console("/count?")
+    search(english, server)
+    found = english.fileids()
+    english.one("#expression-input").send_keys(typed)
+    english.wait(lambda: english.one("#expression-error").is_displayed())
+    before, mark = english.run("""
+        const excerpt = document.querySelector('.expression-excerpt');
+        return [excerpt.firstChild.textContent, excerpt.querySelector('mark').textContent];""")
+    assert len(before) == column - 1 and typed.startswith(before)
+    assert mark == (typed[column - 1] if column <= len(typed) else "\u00a0")
+    assert f"column {column}" in english.text("#expression-error")
+    assert english.one("#expression-input").get_attribute("aria-invalid") == "true"
+    assert english.fileids() == found  # nothing was lost
+
+
+def test_a_link_with_a_filter_repeats_it(english, server):
+    english.open(server, "/?collection=clothing&like=1&filter=itemid%20%3C%2040")
+    browser.check_hits(english)
+    assert english.one("#expression-input").get_attribute("value") == "itemid < 40"
+    assert 0 < english.hit_count() < 40
+
+
+def test_nothing_passes_the_filter(page, server):
+    search(page, server)
+    page.searched(lambda: page.one("#expression-input").send_keys("itemid == 123456789", Keys.ENTER))
+    assert page.one("#outcome .notice").is_displayed()
+    page.searched(lambda: page.one("#outcome .notice button").click())
+    browser.check_hits(page)
+
+
+# --- one picture an item -----------------------------------------------------------------------------------------
+
+
+def test_items_are_one_card_with_their_views(page, server):
+    page.open(server, "/?collection=views")
+    page.choose(page_server.gallery()[0][1])
+    page.wait_for_hits(3)
+    assert page.hit_count() == 3
+    page.wait(lambda: len(page.all(".views")) == 3)
+    assert {one.text for one in page.all(".views")} == ({"+3 views"} if page.language == "en" else {"另有 3 张"})
+    page.one(".card").click()
+    page.wait(lambda: len(page.all(".view")) == 4)
+    shown = page.run("return document.querySelector('#details-picture img').src")
+    page.all(".view")[-1].click()
+    assert page.run("return document.querySelector('#details-picture img').src") != shown
+    page.screenshot(f"{page.language}-views")
+    page.one("#details-close").click()
+    page.searched(lambda: page.run("document.getElementById('group').click()"))
+    assert page.hit_count() == 12
+    assert "group=0" in page.driver.current_url
+
+
+# --- many results ------------------------------------------------------------------------------------------------
+
+MANY = """
+    const real = window.fetch;
+    const [total] = arguments;
+    window.fetch = async (address, options) => {
+        if (!String(address).includes('/search')) {
+            return real(address, options);
+        }
+        const asked = new URL(address, location.href).searchParams;
+        const [limit, offset] = [Number(asked.get('limit')), Number(asked.get('offset'))];
+        const count = Math.max(0, Math.min(limit, total - offset));
+        const hits = Array.from({length: count}, (unused, index) => ({
+            fileid: offset + index + 1, itemid: offset + index + 1, tags: [], brief: {}, distance: (offset + index) / 10000,
+            similarity: 100 - (offset + index) / 200, thumbnail: '/v1/collections/clothing/images/1/thumbnail'}));
+        return new Response(JSON.stringify({hits, took_ms: 1}), {headers: {'Content-Type': 'application/json'}});
+    };"""
+TOTAL = 10000
+CARDS_LIMIT = 160
+
+
+def test_ten_thousand_results_do_not_make_the_page_grow(english, server):
+    """The server's replies are stood in for: ten thousand pictures would take minutes to import."""
+    english.open(server, "/?collection=clothing")
+    english.run(MANY, TOTAL)
+    english.choose(page_server.query_picture())
+    english.wait_for_hits(10)
+    nodes = english.run("return document.getElementsByTagName('*').length")
+    most = 0
+
+    def scrolled():
+        nonlocal most
+        most = max(most, len(english.all(".hits > li")))
+        english.run("scrollTo(0, document.body.scrollHeight)")
+        return english.hit_count() == TOTAL and english.one("#end").is_displayed()
+    english.wait(scrolled, 60)
+    assert most < CARDS_LIMIT
+    assert english.run("return document.getElementsByTagName('*').length") < nodes + CARDS_LIMIT * 20
+    english.run("scrollTo(0, document.body.scrollHeight)")
+    english.wait(lambda: str(TOTAL) in english.fileids())
+    english.run("scrollTo(0, 0)")
+    english.wait(lambda: english.fileids()[0] == "1")
+    english.one(".card").send_keys(Keys.END)
+    english.wait(lambda: english.run("return document.activeElement.dataset.fileid") == str(TOTAL))
+
+
+def test_the_slider_cuts_the_hits_and_counts_them(page, server):
+    page.open(server, "/?collection=clothing")
+    page.run(MANY, 400)
+    page.choose(page_server.query_picture())
+    page.wait_for_hits(10)
+    page.wait(lambda: page.hit_count() == 400)
+    assert "400" in page.text("#likeness-count")
+    page.one("#least").send_keys(Keys.PAGE_UP * 9, Keys.ARROW_RIGHT * 9)
+    least = int(page.one("#least").get_attribute("value"))
+    page.run("const range = document.getElementById('least'); range.value = 99; "
+             "range.dispatchEvent(new Event('input', {bubbles: true})); range.dispatchEvent(new Event('change', {bubbles: true}));")
+    assert least > 90
+    assert page.hit_count() == 201
+    assert "201" in page.text("#likeness-count") and "99" in page.text("#likeness-value")
+    assert "least=99" in page.driver.current_url
+
+
+def test_no_good_match_is_said(page, server):
+    page.open(server, "/?collection=clothing")
+    page.run(MANY.replace("100 - (offset + index) / 200", "3 - (offset + index) / 200"), 100)
+    page.choose(page_server.query_picture())
+    page.wait(lambda: page.one("#outcome .notice").is_displayed())
+    assert page.text("#outcome .notice-title") == {"en": "No good match", "zh-CN": "没有足够相似的图片"}[page.language]
+    assert not page.one("#hits").is_displayed()
+    page.screenshot(f"{page.language}-no-good-match")
+    page.one("#outcome .notice button").click()
+    assert page.one("#hits").is_displayed() and len(page.all(".card")) > 10
+
+
+# --- links ------------------------------------------------------------------------------------------------------
+
+
+def test_the_link_of_a_file_holds_a_small_copy(english, server):
+    search(english, server)
+    found = english.fileids()
+    english.cdp("Browser.grantPermissions", origin=server.base, permissions=["clipboardReadWrite", "clipboardSanitizedWrite"])
+    english.one("#copy-link").click()
+    english.wait(lambda: english.text("#copy-link-text") == "Copied")
+    link = english.run_async("return navigator.clipboard.readText();")
+    assert len(link) < 40000 and re.search(r"file=copy0#[\w-]+$", link)
+    english.driver.get("about:blank")
+    english.driver.get(link)
+    browser.check_hits(english)
+    assert english.one("#query-picture img").is_displayed()
+    assert len(set(english.fileids()[:10]) & set(found[:10])) >= 7
