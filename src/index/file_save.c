@@ -37,16 +37,26 @@ uint64_t index_file_checksum(const void *bytes, size_t len, uint64_t seed)
     return sum ^ (sum >> 32);
 }
 
-static enum result write_all(int fd, const void *bytes, size_t len, const char *path, struct err *err)
+/* A file while it is written. */
+struct writing {
+    const struct index_calls *calls;
+    const _Atomic bool *stop;
+    const char *path;
+    int fd;
+    off_t at;
+};
+
+static enum result write_all(struct writing *w, const void *bytes, size_t len, struct err *err)
 {
-    const char *at = bytes;
+    const char *p = bytes;
     while (len) {
-        ssize_t n = write(fd, at, len);
+        ssize_t n = w->calls->pwrite(w->fd, p, len, w->at);
         if (n < 0 && errno == EINTR)
             continue;
         if (n <= 0)
-            return err_set_errno(err, n < 0 ? errno : EIO, "Cannot write the index file %s", path);
-        at += n;
+            return err_set_errno(err, n < 0 ? errno : ENOSPC, "Cannot write the index file %s", w->path);
+        p += n;
+        w->at += n;
         len -= (size_t)n;
     }
     return ERR_OK;
@@ -95,16 +105,17 @@ static void copy_block(const struct index *ix, uint32_t first, uint32_t used, ch
     }
 }
 
-static enum result write_part(
-    int fd, char *part, size_t len, uint64_t seed, const char *path, struct err *err)
+static enum result write_part(struct writing *w, char *part, size_t len, uint64_t seed, struct err *err)
 {
     uint64_t sum = index_file_checksum(part, len, seed);
     memcpy(part + len, &sum, sizeof sum);
-    return write_all(fd, part, len + sizeof sum, path, err);
+    if (w->stop && atomic_load(w->stop))
+        return err_set(err, ERR_BUSY, "The index file %s was not finished.", w->path);
+    return write_all(w, part, len + sizeof sum, err);
 }
 
 static enum result write_file(
-    const struct index *ix, int fd, struct index_file_header *h, const char *path, struct err *err)
+    const struct index *ix, struct writing *w, struct index_file_header *h, struct err *err)
 {
     size_t start = index_file_start_bytes(&ix->shape), block = index_file_block_bytes(&ix->shape);
     size_t room = (start > block ? start : block) + sizeof(uint64_t);
@@ -112,47 +123,50 @@ static enum result write_file(
     if (!part)
         return err_no_memory(err);
     h->checksum = index_file_checksum(h, offsetof(struct index_file_header, checksum), 0);
-    enum result r = write_all(fd, h, sizeof *h, path, err);
+    enum result r = write_all(w, h, sizeof *h, err);
     if (h->graph)
         memcpy(part, ix->centre, ix->shape.padded * sizeof *ix->centre);
     uint32_t *entries = (uint32_t *)(void *)(part + ix->shape.padded * sizeof *ix->centre);
     for (uint32_t i = 0; i < h->entry_count; i++)
         entries[i] = atomic_load(&ix->entries[i]);
     if (r == ERR_OK)
-        r = write_part(fd, part, start, index_file_seed(h, 0), path, err);
+        r = write_part(w, part, start, index_file_seed(h, 0), err);
     for (uint32_t first = 0, number = 1; r == ERR_OK && first < h->used; first += INDEX_BLOCK, number++) {
         memset(part, 0, block);
         copy_block(ix, first, h->used, part);
-        r = write_part(fd, part, block, index_file_seed(h, number), path, err);
+        r = write_part(w, part, block, index_file_seed(h, number), err);
     }
     free(part);
     return r;
 }
 
-static enum result sync_folder(const char *path, struct err *err)
+static enum result sync_folder(const struct index_saving *s, struct err *err)
 {
     char folder[PATH_ROOM];
-    const char *slash = strrchr(path, '/');
-    int n = slash ? snprintf(folder, sizeof folder, "%.*s", (int)(slash - path) + 1, path)
+    const char *slash = strrchr(s->path, '/');
+    int n = slash ? snprintf(folder, sizeof folder, "%.*s", (int)(slash - s->path) + 1, s->path)
                   : snprintf(folder, sizeof folder, ".");
-    int fd = n > 0 && (size_t)n < sizeof folder ? open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+    int fd = n > 0 && (size_t)n < sizeof folder
+                 ? s->calls->open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0)
+                 : -1;
     if (fd < 0)
-        return err_set_errno(err, errno, "Cannot open the folder of the index file %s", path);
-    int failed = fsync(fd) ? errno : 0;
+        return err_set_errno(err, errno, "Cannot open the folder of the index file %s", s->path);
+    int failed = s->calls->fsync(fd) ? errno : 0;
     close(fd);
-    return failed ? err_set_errno(err, failed, "Cannot write the folder of the index file %s", path) : ERR_OK;
+    return failed ? err_set_errno(err, failed, "Cannot write the folder of the index file %s", s->path)
+                  : ERR_OK;
 }
 
-enum result index_save(
-    struct index *ix, const char *path, uint64_t identity, uint64_t generation, struct err *err)
+enum result index_save_as(struct index *ix, const struct index_saving *s, struct err *err)
 {
     char aside[PATH_ROOM];
-    int n = snprintf(aside, sizeof aside, "%s.new", path);
+    int n = snprintf(aside, sizeof aside, "%s.new", s->path);
     if (n < 0 || (size_t)n >= sizeof aside)
         return err_set(
             err, ERR_INVALID, "The name of the index file is longer than %zu bytes.", sizeof aside - 5);
-    int fd = open(aside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    if (fd < 0)
+    struct writing w = {.calls = s->calls, .stop = s->stop, .path = aside};
+    w.fd = s->calls->open(aside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (w.fd < 0)
         return err_set_errno(err, errno, "Cannot make the index file %s", aside);
     unsigned place = index_enter(ix);
     struct index_file_header h = {.magic = INDEX_FILE_MAGIC,
@@ -161,19 +175,33 @@ enum result index_save(
         .dimension = ix->shape.dimension,
         .graph = atomic_load(&ix->graph),
         .entry_count = atomic_load(&ix->entry_count),
-        .identity = identity,
-        .generation = generation,
+        .identity = s->identity,
+        .generation = s->generation,
         .links = INDEX_LINKS};
     h.used = atomic_load(&ix->used);
-    enum result r = write_file(ix, fd, &h, aside, err);
+    enum result r = write_file(ix, &w, &h, err);
     index_leave(ix, place);
-    if (r == ERR_OK && fsync(fd))
+    if (r == ERR_OK && s->calls->fsync(w.fd))
         r = err_set_errno(err, errno, "Cannot write the index file %s to disk", aside);
-    if (close(fd) && r == ERR_OK)
+    if (close(w.fd) && r == ERR_OK)
         r = err_set_errno(err, errno, "Cannot write the index file %s", aside);
-    if (r == ERR_OK && rename(aside, path))
+    if (r == ERR_OK && s->calls->rename(aside, s->path))
         r = err_set_errno(err, errno, "Cannot rename the index file %s", aside);
-    if (r != ERR_OK)
-        unlink(aside);
-    return r == ERR_OK ? sync_folder(path, err) : r;
+    if (r != ERR_OK && s->calls->unlink(aside)) {
+        /* It is written over by the next save. */
+    }
+    return r == ERR_OK ? sync_folder(s, err) : r;
+}
+
+static int real_open(const char *path, int flags, mode_t mode)
+{
+    return open(path, flags, mode);
+}
+
+enum result index_save(
+    struct index *ix, const char *path, uint64_t identity, uint64_t generation, struct err *err)
+{
+    static const struct index_calls real = {real_open, pwrite, fsync, rename, unlink};
+    struct index_saving s = {.path = path, .identity = identity, .generation = generation, .calls = &real};
+    return index_save_as(ix, &s, err);
 }

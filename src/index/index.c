@@ -67,6 +67,8 @@ static void share(struct index *ix, struct index_work *w, bool defer)
     bool alone = ix->thread_count == 0, did = true;
     if (!alone)
         wake(ix);
+    if (ix->settings.tended)
+        return;
     /* Memory must stay bounded whatever the rate of replacements. */
     if (index_repair_overdue(ix) && index_repair(ix, true, NULL) != ERR_OK)
         return;
@@ -106,7 +108,7 @@ void index_delete(struct index *ix, uint32_t slot)
         dead_now(ix, node);
     }
     pthread_rwlock_unlock(&ix->pause);
-    if (!index_repair_due(ix))
+    if (ix->settings.tended || !index_repair_due(ix))
         return;
     if (ix->thread_count)
         wake(ix);
@@ -147,6 +149,34 @@ static bool idle(const struct index *ix)
     bool link =
         atomic_load(&ix->waiting) && (atomic_load(&ix->graph) || atomic_load(&ix->live) >= INDEX_GRAPH_FROM);
     return !link && !index_repair_due(ix);
+}
+
+bool index_wants_tending(const struct index *ix)
+{
+    return !idle(ix);
+}
+
+enum result index_tend(struct index *ix, unsigned rows, bool *did, struct err *err)
+{
+    struct index_work *w = NULL;
+    bool more = !index_repair_overdue(ix); /* else linking never ends while writers are at work */
+    *did = false;
+    if (idle(ix))
+        return ERR_OK;
+    enum result r = index_work_take(ix, &w, err);
+    if (r == ERR_OK)
+        r = index_start_graph(ix, err);
+    for (unsigned i = 0; r == ERR_OK && more && i < rows; i++) {
+        r = index_link_one(ix, w, &more, err);
+        *did |= more;
+    }
+    index_work_give(ix, w);
+    uint64_t before = atomic_load(&ix->repairs);
+    if (r == ERR_OK && !*did && index_repair_due(ix)) {
+        r = index_repair(ix, false, err);
+        *did = atomic_load(&ix->repairs) != before || !index_repair_due(ix);
+    }
+    return r;
 }
 
 /* False: the index is being freed. */

@@ -29,6 +29,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 struct index;
 
@@ -43,6 +44,7 @@ struct index_settings {
      * repair.
      */
     unsigned threads;
+    bool tended;       /* neither: the caller's threads do it, by index_tend() */
     unsigned ef_build; /* candidates looked at when a row is linked; 0: INDEX_EF_BUILD */
 };
 
@@ -81,6 +83,14 @@ uint32_t index_slots(const struct index *ix);
  * building at once, for tests and benchmarks. Searches and writes may go on.
  */
 enum result index_settle(struct index *ix, unsigned threads, struct err *err) ERR_MUST_USE;
+
+/*
+ * For an index that is `tended`: link up to `rows` of the rows that wait, or else cut out the dead where there
+ * are too many. Any number of threads at once. *did is false where there was nothing to do, or others do it.
+ */
+enum result index_tend(struct index *ix, unsigned rows, bool *did, struct err *err) ERR_MUST_USE;
+/* Is there anything for index_tend() to do? */
+bool index_wants_tending(const struct index *ix);
 
 /* --- searching
  * ------------------------------------------------------------------------------------------------ */
@@ -161,6 +171,21 @@ enum result index_check(struct index *ix, index_check_fn report, void *user, str
  */
 enum result index_save(
     struct index *ix, const char *path, uint64_t identity, uint64_t generation, struct err *err) ERR_MUST_USE;
+/* The same through other system calls, for those who make each of them fail. All are given. */
+struct index_calls {
+    int (*open)(const char *path, int flags, mode_t mode);
+    ssize_t (*pwrite)(int fd, const void *bytes, size_t len, off_t at);
+    int (*fsync)(int fd);
+    int (*rename)(const char *from, const char *to);
+    int (*unlink)(const char *path);
+};
+struct index_saving {
+    const char *path;
+    uint64_t identity, generation;
+    const struct index_calls *calls;
+    const _Atomic bool *stop; /* true: leave it, ERR_BUSY; may be NULL */
+};
+enum result index_save_as(struct index *ix, const struct index_saving *saving, struct err *err) ERR_MUST_USE;
 /*
  * ERR_NOT_FOUND: no such file. ERR_CORRUPT: not what was written, byte for byte, or of another identity,
  * dimension or metric, or of another version: build a new index.

@@ -60,11 +60,28 @@ enum result store_settings(
 /* Names, sorted by bytes. `names` is one allocation: free() it. */
 enum result store_list(struct store *store, char ***names, size_t *count, struct err *err) ERR_MUST_USE;
 
+/* Of the index that searches use. A store that has none of its own, or has it elsewhere, leaves it zero. */
+enum store_index_state {
+    STORE_INDEX_NONE,     /* few rows, or a metric it is not for: searches are exact scans */
+    STORE_INDEX_BUILDING, /* they are, until it is ready */
+    STORE_INDEX_READY,
+};
+struct store_index_stats {
+    enum store_index_state state;
+    double built;        /* how much of it: rows that are linked, 0 to 1; the rest is scanned */
+    uint64_t live, dead; /* rows; dead ones still stand in the graph */
+    uint64_t waiting;    /* live ones that are not linked yet */
+    uint64_t bytes_codes, bytes_sketches, bytes_links, bytes_rows, bytes_memory;
+    uint64_t repairs, saves;
+};
+
 struct store_stats {
     struct store_settings settings;
     uint64_t records, items;
     uint64_t damaged; /* records whose vector on disk is not what was written */
-    uint64_t bytes_disk, bytes_memory;
+    uint64_t bytes_disk, bytes_memory; /* all of it, with what follows */
+    uint64_t bytes_columns;            /* of what filters need; 0 before the first filter */
+    struct store_index_stats index;
 };
 enum result store_stats(struct store *store, const char *collection, int64_t deadline_ms,
     struct store_stats *out, struct err *err) ERR_MUST_USE;

@@ -60,20 +60,22 @@ static enum result load_slots(struct embedded_collection *c, struct err *err)
     return r ? r : embedded_vectors_cover(&c->vectors, c->slots.top, err);
 }
 
-enum result embedded_collection_open(const struct store_sys *sys, const char *path, const char *name,
-    struct embedded_collection **out, struct err *err)
+enum result embedded_collection_open(
+    const struct embedded_collection_place *place, struct embedded_collection **out, struct err *err)
 {
+    const char *path = place->path;
     char file[EMBEDDED_PATH_MAX];
     struct embedded_collection *c = calloc(1, sizeof *c);
     if (!c)
         return err_no_memory(err);
-    c->sys = sys;
+    c->sys = place->sys;
     c->kernel = kernel_get();
-    snprintf(c->name, sizeof c->name, "%s", name);
+    snprintf(c->name, sizeof c->name, "%s", place->name);
     snprintf(c->path, sizeof c->path, "%s", path);
     pthread_mutex_init(&c->mutex, NULL);
     clock_cond_init(&c->arrival);
     embedded_columns_init(&c->columns);
+    embedded_graph_init(&c->graph, c, place->keeper);
 
     enum result r = embedded_path(file, path, "meta.db", err);
     if (!r)
@@ -85,7 +87,7 @@ enum result embedded_collection_open(const struct store_sys *sys, const char *pa
         r = embedded_path(file, path, "vectors.f16", err);
     }
     if (!r)
-        r = embedded_vectors_open(sys, file, c->meta.settings.dimension, c->meta.id, &c->vectors, err);
+        r = embedded_vectors_open(c->sys, file, c->meta.settings.dimension, c->meta.id, &c->vectors, err);
     if (!r)
         r = load_slots(c, err);
     if (!r && c->meta.settings.thumbnails) {
@@ -94,10 +96,12 @@ enum result embedded_collection_open(const struct store_sys *sys, const char *pa
             r = embedded_pictures_open(file, c->meta.number, &c->pictures, err);
         c->garbage = SIZE_MAX / 2; /* not known: let the first commit look */
     }
-    if (r)
+    if (r) {
         embedded_collection_close(c);
-    else
+    } else {
+        embedded_graph_start(&c->graph);
         *out = c;
+    }
     return r;
 }
 
@@ -105,6 +109,7 @@ void embedded_collection_close(struct embedded_collection *c)
 {
     if (!c)
         return;
+    embedded_graph_close(&c->graph);
     embedded_columns_free(&c->columns);
     embedded_readers_free(&c->readers);
     embedded_pictures_close(&c->pictures);

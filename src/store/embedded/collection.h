@@ -4,8 +4,8 @@
  * statistics; check.c compare everything.
  *
  * Locks, in the order they may be taken: the registry's (embedded.c) is never held here. `mutex` guards the
- * queue of writers. columns.lock may be held when slots.mutex is taken. slots.mutex, readers.mutex,
- * pictures.mutex and columns.mutex are leaves. While `leading` is true one
+ * queue of writers. graph.working, then graph.lock, then columns.lock or graph.rows may be held when
+ * slots.mutex is taken. slots.mutex, readers.mutex, pictures.mutex and columns.mutex are leaves. While `leading` is true one
  * thread, the leader, owns records, vectors' writing half, pictures' writing half and slots' writing half
  * without any lock.
  */
@@ -14,6 +14,7 @@
 
 #include "kernel/kernel.h"
 #include "store/embedded/columns.h"
+#include "store/embedded/graph.h"
 #include "store/embedded/pictures.h"
 #include "store/embedded/records.h"
 #include "store/embedded/slots.h"
@@ -36,6 +37,7 @@ struct embedded_collection {
     struct embedded_pictures pictures; /* of a collection with thumbnails */
 
     struct embedded_columns columns;
+    struct embedded_graph graph;
 
     _Atomic uint64_t ahead;  /* of slots.seq while a commit may be in meta.db and not yet in memory */
     _Atomic uint64_t number; /* the next write number */
@@ -55,7 +57,12 @@ struct embedded_collection {
 /* In a folder that does not exist yet; on disk, but for the folder's own entry, when this returns. */
 enum result embedded_collection_create(const struct store_sys *sys, const char *path,
     const struct store_settings *settings, struct err *err) ERR_MUST_USE;
-enum result embedded_collection_open(const struct store_sys *sys, const char *path, const char *name,
+struct embedded_collection_place {
+    const struct store_sys *sys;
+    const char *path, *name;
+    struct embedded_keeper *keeper; /* may be NULL */
+};
+enum result embedded_collection_open(const struct embedded_collection_place *place,
     struct embedded_collection **out, struct err *err) ERR_MUST_USE;
 /* No call may run. NULL is accepted. */
 void embedded_collection_close(struct embedded_collection *c);

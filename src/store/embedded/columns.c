@@ -298,6 +298,14 @@ static enum result wait_for_build(struct embedded_collection *c, int64_t deadlin
 
 /* --- reading -------------------------------------------------------------------------------------------- */
 
+enum result embedded_columns_prepare(struct embedded_collection *c, int64_t deadline_ms, struct err *err)
+{
+    pthread_rwlock_rdlock(&c->columns.lock);
+    bool ready = c->columns.state == EMBEDDED_COLUMNS_READY;
+    pthread_rwlock_unlock(&c->columns.lock);
+    return ready ? ERR_OK : wait_for_build(c, deadline_ms, err);
+}
+
 enum result embedded_columns_select(struct embedded_collection *c, const struct filter *filter,
     int64_t deadline_ms, struct embedded_snapshot *snapshot, struct embedded_selection *out, struct err *err)
 {
@@ -318,4 +326,14 @@ enum result embedded_columns_select(struct embedded_collection *c, const struct 
     }
     pthread_rwlock_unlock(&f->lock);
     return r;
+}
+
+uint64_t embedded_columns_bytes(struct embedded_columns *f)
+{
+    struct filter_columns_stats stats = {0};
+    pthread_rwlock_rdlock(&f->lock);
+    if (f->columns)
+        filter_columns_stats(f->columns, &stats);
+    pthread_rwlock_unlock(&f->lock);
+    return stats.bytes;
 }

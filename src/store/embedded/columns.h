@@ -56,13 +56,20 @@ struct embedded_selection {
     bool exact;
 };
 
+/* Waits for the build where one is needed, until the deadline. */
+enum result embedded_columns_prepare(
+    struct embedded_collection *c, int64_t deadline_ms, struct err *err) ERR_MUST_USE;
+
 /*
- * Waits for the build where one is needed, until the deadline. On success the snapshot has been entered, and
+ * The same, where it was not done or has to be done again. On success the snapshot has been entered, and
  * the rows are the caller's to free.
  */
 enum result embedded_columns_select(struct embedded_collection *c, const struct filter *filter,
     int64_t deadline_ms, struct embedded_snapshot *snapshot, struct embedded_selection *out,
     struct err *err) ERR_MUST_USE;
+
+/* Of memory. */
+uint64_t embedded_columns_bytes(struct embedded_columns *f);
 
 /* --- the leader of a commit, when meta.db has committed ------------------------------------------------- */
 

@@ -13,8 +13,8 @@
  * fails takes only its own rows with it; slots written (pwrite). Then, in this order, each a promise about
  * the disk:
  *
- *     fdatasync of vectors.f16 → COMMIT of pictures.db → COMMIT of meta.db → memory (columns.h, slots.h) →
- *     answer
+ *     fdatasync of vectors.f16 → COMMIT of pictures.db → COMMIT of meta.db → memory (graph.h,
+ *     columns.h, slots.h) → answer
  *
  * The COMMIT of meta.db is the moment of truth (invariant V2 of vectors.c). A failure before it undoes
  * everything, for every caller of the group: these are failures of the disk. Slots written for a failed
@@ -492,10 +492,13 @@ static enum result put_effect(struct embedded_collection *c, const struct effect
     return ERR_OK;
 }
 
-/* What is new, before it is seen; columns.h says why in this order. */
-static void put_columns(struct group *g)
+/* What is new, before it is seen; columns.h and graph.h say why in this order. */
+static void put_derived(struct group *g)
 {
     struct embedded_collection *c = g->c;
+    for (size_t i = 0; i < g->count; i++)
+        if (g->effects[i].shown != EMBEDDED_NO_SLOT)
+            embedded_graph_put(&c->graph, g->effects[i].shown);
     embedded_columns_begin(&c->columns);
     if (!embedded_columns_wanted(&c->columns))
         return;
@@ -506,25 +509,46 @@ static void put_columns(struct group *g)
         }
 }
 
-static void remove_columns(struct group *g)
+/* What is gone, when it is no longer seen. */
+static void remove_derived(struct group *g)
 {
     struct embedded_collection *c = g->c;
     for (size_t i = 0; i < g->count; i++)
         if (g->effects[i].retired != EMBEDDED_NO_SLOT)
             embedded_columns_remove(&c->columns, g->effects[i].retired);
     embedded_columns_end(&c->columns);
+    embedded_slots_reclaim(&c->slots); /* which takes rows out of the index */
+    embedded_graph_nudge(&c->graph);
+}
+
+static void move_items(struct group *g)
+{
+    struct embedded_collection *c = g->c;
+    bool any = false;
+    for (size_t i = 0; i < g->count && !any; i++)
+        any = g->effects[i].moved != EMBEDDED_NO_SLOT;
+    if (!any)
+        return;
+    embedded_graph_items_begin(&c->graph);
+    for (size_t i = 0; i < g->count; i++) {
+        const struct effect *e = &g->effects[i];
+        if (e->moved == EMBEDDED_NO_SLOT)
+            continue;
+        atomic_store_explicit(
+            &embedded_slots_at(&c->slots, e->moved)->itemid, e->itemid, memory_order_relaxed);
+        embedded_graph_set_item(&c->graph, e->moved, e->itemid);
+    }
+    embedded_graph_items_end(&c->graph);
 }
 
 /* The commit has happened: let every search that starts from now on see it. */
 static void apply(struct group *g)
 {
     struct embedded_collection *c = g->c;
+    move_items(g);
     for (size_t i = 0; i < g->count; i++) {
         const struct effect *e = &g->effects[i];
         struct store_write *w = &e->request->writes[e->index];
-        if (e->moved != EMBEDDED_NO_SLOT)
-            atomic_store_explicit(
-                &embedded_slots_at(&c->slots, e->moved)->itemid, e->itemid, memory_order_relaxed);
         if (e->shown != EMBEDDED_NO_SLOT)
             embedded_slots_show(&c->slots, e->shown);
         if (e->retired != EMBEDDED_NO_SLOT &&
@@ -572,9 +596,9 @@ static enum result commit(struct group *g, struct err *err)
         atomic_store(&c->ahead, seq);
         goto out;
     }
-    put_columns(g);
+    put_derived(g);
     apply(g);
-    remove_columns(g);
+    remove_derived(g);
     return ERR_OK;
 out:
     embedded_records_rollback(&c->records);

@@ -59,7 +59,8 @@ struct embedded {
     char data[DATA_PATH_MAX + 1];
     char folder[EMBEDDED_PATH_MAX]; /* DATA/collections */
     int lock;
-    pthread_mutex_t mutex; /* of all that follows */
+    struct embedded_keeper *keeper; /* NULL where there are no threads to be had */
+    pthread_mutex_t mutex;          /* of all that follows */
     pthread_cond_t cond;
     struct entry **entries; /* sorted by name */
     size_t count, room;
@@ -176,7 +177,8 @@ static enum result open_one(struct embedded *e, struct entry *entry, struct err 
     pthread_mutex_unlock(&e->mutex);
     enum result r = embedded_path(path, e->folder, entry->name, err);
     if (!r)
-        r = embedded_collection_open(e->sys, path, entry->name, &c, err);
+        r = embedded_collection_open(
+            &(struct embedded_collection_place){e->sys, path, entry->name, e->keeper}, &c, err);
     pthread_mutex_lock(&e->mutex);
     if (r)
         e->open--;
@@ -582,6 +584,7 @@ static void embedded_close(void *state)
         free(e->entries[i]);
     }
     free(e->entries);
+    embedded_keeper_free(e->keeper);
     if (e->lock >= 0)
         close(e->lock); /* which releases it */
     pthread_mutex_destroy(&e->mutex);
@@ -709,6 +712,8 @@ enum result store_embedded_open_with(const struct store_open_options *options, c
         r = embedded_sync_folder(sys, e->data, err);
     if (!r)
         r = find_collections(e, err);
+    if (!r && embedded_keeper_new(&e->keeper, NULL))
+        e->keeper = NULL; /* all works without an index */
     if (r) {
         embedded_close(e);
         e = NULL;

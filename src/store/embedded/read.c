@@ -381,11 +381,33 @@ static enum result count_items(
     return r;
 }
 
+static void add_index(struct embedded_collection *c, struct store_index_stats *out)
+{
+    struct embedded_graph_stats s;
+    embedded_graph_stats(&c->graph, &s);
+    *out = (struct store_index_stats){
+        .state = s.state == EMBEDDED_GRAPH_READY  ? STORE_INDEX_READY
+                 : s.state == EMBEDDED_GRAPH_NONE ? STORE_INDEX_NONE
+                                                  : STORE_INDEX_BUILDING,
+        .built = s.built,
+        .live = s.index.live,
+        .dead = s.index.dead,
+        .waiting = s.index.waiting,
+        .bytes_codes = s.index.bytes_codes,
+        .bytes_sketches = s.index.bytes_sketches,
+        .bytes_links = s.index.bytes_links,
+        .bytes_rows = s.index.bytes_rows,
+        .bytes_memory = s.index.bytes_memory,
+        .repairs = s.index.repairs,
+        .saves = s.saves,
+    };
+}
+
 enum result embedded_collection_stats(
     struct embedded_collection *c, int64_t deadline_ms, struct store_stats *out, struct err *err)
 {
     static const char *const files[] = {
-        "meta.db", "meta.db-wal", "vectors.f16", "pictures.db", "pictures.db-wal"};
+        "meta.db", "meta.db-wal", "vectors.f16", "pictures.db", "pictures.db-wal", "derived/index"};
     struct store_stats stats = {.settings = c->meta.settings};
     enum result r = verify_all(c, deadline_ms, err);
     if (!r)
@@ -396,8 +418,10 @@ enum result embedded_collection_stats(
     stats.damaged = atomic_load(&c->damaged);
     for (size_t i = 0; i < sizeof files / sizeof *files; i++)
         stats.bytes_disk += size_of(c, files[i]);
+    add_index(c, &stats.index);
+    stats.bytes_columns = embedded_columns_bytes(&c->columns);
     /* What the process holds for it; mapped vectors are the page cache's. */
-    stats.bytes_memory = sizeof *c + c->slots.bytes;
+    stats.bytes_memory = sizeof *c + c->slots.bytes + stats.bytes_columns + stats.index.bytes_memory;
     *out = stats;
     return ERR_OK;
 }

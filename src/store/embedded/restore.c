@@ -123,7 +123,8 @@ static enum result make(struct restore *g, const struct backup_collection *c, co
     if (!r)
         r = embedded_sync_folder(g->sys, g->made, err);
     if (!r)
-        r = embedded_collection_open(g->sys, g->made, name, &opened, err);
+        r = embedded_collection_open(
+            &(struct embedded_collection_place){.sys = g->sys, .path = g->made, .name = name}, &opened, err);
     embedded_collection_close(opened);
     if (r)
         embedded_discard_folder(g->sys, g->made);

@@ -1,6 +1,9 @@
 /*
- * Exact search: every visible slot is compared with the query, in file order, which the memory prefetcher
- * likes.
+ * Search, by the index (graph.h) where there is one, else by a scan: every visible slot is compared with the
+ * query, in file order, which the memory prefetcher likes.
+ *
+ * Pages must not overlap or skip, so only a first page is a walk of the graph, with a wide margin; what lies
+ * behind it, or is long, comes from a scan of the index's codes, which is exact.
  *
  * A search registers a snapshot (slots.h) and scans without a lock. Only then it fetches the texts of its
  * page from meta.db, in one short read transaction: one that began before the scan would keep SQLite from
@@ -17,6 +20,7 @@
 #include "store/embedded/collection.h"
 
 #include "base/clock.h"
+#include "store/embedded/searchable.h"
 #include "store/embedded/topk.h"
 #include "store/store_backend.h"
 
@@ -24,6 +28,7 @@
 
 #define ROUNDS 3           /* before the writers are asked to pause */
 #define DEADLINE_ROWS 4096 /* rows between two looks at the clock */
+#define WALK_LIMIT 256     /* a page that is longer is exact */
 
 struct scan {
     struct embedded_collection *c;
@@ -52,17 +57,16 @@ bool embedded_collection_sound(struct embedded_collection *c, uint32_t i)
 }
 
 /* The smaller the better, whatever the metric. */
-static float key_of(const struct scan *s, uint32_t i)
+static float key_of(const struct scan *s, uint32_t i, const uint16_t *x)
 {
     const struct embedded_collection *c = s->c;
-    const uint16_t *x = (const uint16_t *)(const void *)embedded_vectors_at(&c->vectors, i);
-    uint32_t dim = c->meta.settings.dimension;
+    uint32_t dim = embedded_searchable_dimension(c);
     if (c->meta.settings.metric == STORE_L2)
         return c->kernel->l2sq_f16(s->vector, x, dim);
     float dot = c->kernel->dot_f16(s->vector, x, dim);
     if (c->meta.settings.metric == STORE_IP)
         return -dot;
-    float norms = s->norm * embedded_vectors_norm(&c->vectors, i);
+    float norms = s->norm * embedded_searchable_norm(c, i);
     float cosine = norms > 0 ? dot / norms : 0;
     return -fmaxf(-1, fminf(1, cosine));
 }
@@ -75,9 +79,10 @@ static float distance_of(const struct embedded_collection *c, float key)
 static void look(const struct scan *s, uint32_t i, uint64_t seq, struct embedded_topk *top)
 {
     const struct embedded_slot *slot = embedded_slots_at(&s->c->slots, i);
-    if (!embedded_slot_visible(slot, seq) || !embedded_collection_sound(s->c, i))
+    const uint16_t *row = embedded_slot_visible(slot, seq) ? embedded_searchable_row(s->c, i) : NULL;
+    if (!row)
         return;
-    float key = key_of(s, i);
+    float key = key_of(s, i, row);
     if (!embedded_topk_wants(top, key))
         return;
     int64_t itemid = atomic_load_explicit(&slot->itemid, memory_order_relaxed);
@@ -157,35 +162,82 @@ static enum result fetch(const struct scan *s, const struct embedded_topk *top,
     return r;
 }
 
-/* The moment that the search is of. */
-static enum result enter(struct scan *s, struct embedded_snapshot *snapshot, struct err *err)
+/* --- the index ------------------------------------------------------------------------------------------ */
+
+/* What a scan would have found, from the index; in order. */
+static enum result ask_graph(
+    const struct scan *s, uint64_t seq, struct embedded_topk *top, bool *stale, struct err *err)
 {
-    s->selection = (struct embedded_selection){0};
-    if (s->query->filter)
-        return embedded_columns_select(
-            s->c, s->query->filter, s->deadline_ms, snapshot, &s->selection, err);
-    embedded_slots_enter(&s->c->slots, snapshot);
-    return ERR_OK;
+    struct embedded_collection *c = s->c;
+    const struct store_query *query = s->query;
+    struct embedded_graph_query q = {.vector = s->vector,
+        .k = (uint32_t)top->max,
+        .exact = query->exact || query->offset > 0 || query->limit > WALK_LIMIT,
+        .group = query->group,
+        .seq = seq};
+    if (s->selection.rows)
+        q.allowed = filter_rows_direct(s->selection.rows, &q.allowed_words);
+    struct index_hit *hits = malloc(top->max * sizeof *hits);
+    uint32_t count = 0;
+    enum result r = hits ? embedded_graph_search(&c->graph, &q, hits, &count, stale, err) : err_no_memory(err);
+    for (uint32_t i = 0; !r && i < count; i++) {
+        const struct embedded_slot *slot = embedded_slots_at(&c->slots, hits[i].slot);
+        top->heap[i] = (struct embedded_candidate){
+            .key = c->meta.settings.metric == STORE_L2 ? hits[i].distance : -hits[i].distance,
+            .slot = hits[i].slot,
+            .fileid = slot->fileid,
+            .number = slot->number,
+            .group = atomic_load_explicit(&slot->itemid, memory_order_relaxed)};
+    }
+    if (!r)
+        top->count = count;
+    free(hits);
+    return r;
 }
 
-static enum result scan_and_fetch(struct scan *s, struct embedded_reading *g, struct err *err)
+/* --- one round ------------------------------------------------------------------------------------------ */
+
+/* The moment that the search is of; *graph: the index has been entered for it. */
+static enum result enter(struct scan *s, struct embedded_snapshot *snapshot, bool *graph, struct err *err)
+{
+    struct embedded_collection *c = s->c;
+    enum result r = ERR_OK;
+    s->selection = (struct embedded_selection){0};
+    if (s->query->filter) /* before the index is entered: it can take a while */
+        r = embedded_columns_prepare(c, s->deadline_ms, err);
+    if (r)
+        return r;
+    *graph = embedded_graph_enter(&c->graph);
+    if (s->query->filter)
+        r = embedded_columns_select(c, s->query->filter, s->deadline_ms, snapshot, &s->selection, err);
+    else
+        embedded_slots_enter(&c->slots, snapshot);
+    if (r && *graph)
+        embedded_graph_leave(&c->graph);
+    return r;
+}
+
+static enum result find_and_fetch(struct scan *s, struct embedded_reading *g, struct err *err)
 {
     struct embedded_topk top = {0};
     struct embedded_snapshot snapshot;
     struct embedded_reader *reader = NULL;
     size_t window = (size_t)s->query->limit + s->query->offset;
-    enum result r = enter(s, &snapshot, err);
+    bool graph = false;
+    enum result r = enter(s, &snapshot, &graph, err);
     if (r)
         return r;
     uint32_t used = atomic_load_explicit(&s->c->slots.used, memory_order_acquire);
     r = embedded_topk_init(&top, window < used ? window : used + 1, s->query->group, err);
     if (!r)
-        r = scan(s, snapshot.seq, &top, err);
-    if (!r) {
+        r = graph ? ask_graph(s, snapshot.seq, &top, &g->stale, err) : scan(s, snapshot.seq, &top, err);
+    if (graph)
+        embedded_graph_leave(&s->c->graph);
+    if (!r && !graph)
         embedded_topk_sort(&top);
-        r = embedded_readers_take(&s->c->readers, s->deadline_ms, &reader, err);
-    }
     if (!r)
+        r = embedded_readers_take(&s->c->readers, s->deadline_ms, &reader, err);
+    if (!r && !g->stale)
         r = fetch(s, &top, reader, g, err);
     if (!r && !g->stale)
         ask_again(s, snapshot.seq, g);
@@ -205,7 +257,7 @@ static enum result try_rounds(struct scan *s, struct store_records *out, struct 
         enum result r = hold ? embedded_collection_hold(s->c, s->deadline_ms, err) : ERR_OK;
         if (r)
             return r;
-        r = scan_and_fetch(s, &g, err);
+        r = find_and_fetch(s, &g, err);
         if (hold)
             embedded_collection_resume(s->c);
         if (!r && !g.stale) {
@@ -225,19 +277,15 @@ static enum result try_rounds(struct scan *s, struct store_records *out, struct 
 enum result embedded_collection_search(struct embedded_collection *c, const struct store_query *query,
     int64_t deadline_ms, struct store_records *out, struct err *err)
 {
-    uint32_t dim = c->meta.settings.dimension;
+    uint32_t dim = embedded_searchable_dimension(c);
     struct scan s = {.c = c, .query = query, .deadline_ms = deadline_ms};
-    uint16_t *halves = malloc(dim * sizeof *halves);
     s.vector = malloc(dim * sizeof *s.vector);
-    enum result r = halves && s.vector ? store_vector_to_f16(query->vector, query->dimension, dim,
-                                             "the vector to search for", halves, err)
-                                       : err_no_memory(err);
+    enum result r = s.vector ? embedded_searchable_query(c, query->vector, query->dimension, s.vector, err)
+                             : err_no_memory(err);
     if (!r) {
-        c->kernel->f16_to_f32(halves, s.vector, dim);
         s.norm = sqrtf(c->kernel->dot_f32(s.vector, s.vector, dim));
         r = try_rounds(&s, out, err);
     }
-    free(halves);
     free(s.vector);
     return r;
 }

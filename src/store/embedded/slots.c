@@ -57,7 +57,7 @@ static void push(struct embedded_slots *s, uint32_t *list, uint32_t i)
 }
 
 /* S4: what died before every running search began is free. `died` rises along the list. */
-static void reclaim(struct embedded_slots *s)
+void embedded_slots_reclaim(struct embedded_slots *s)
 {
     uint64_t oldest = atomic_load_explicit(&s->seq, memory_order_relaxed);
     pthread_mutex_lock(&s->mutex);
@@ -71,6 +71,8 @@ static void reclaim(struct embedded_slots *s)
         if (atomic_load_explicit(&slot->died, memory_order_relaxed) > oldest)
             break;
         s->retired_first = slot->next;
+        if (s->reclaimed)
+            s->reclaimed(s->user, i);
         push(s, &s->free, i);
     }
     if (s->retired_first == EMBEDDED_NO_SLOT)
@@ -80,7 +82,7 @@ static void reclaim(struct embedded_slots *s)
 enum result embedded_slots_alloc(struct embedded_slots *s, uint32_t *out, struct err *err)
 {
     if (s->free == EMBEDDED_NO_SLOT)
-        reclaim(s);
+        embedded_slots_reclaim(s);
     if (s->free != EMBEDDED_NO_SLOT) {
         *out = s->free;
         s->free = embedded_slots_at(s, *out)->next;

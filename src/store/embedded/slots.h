@@ -70,6 +70,9 @@ struct embedded_slots {
     uint64_t bytes;        /* of memory */
     pthread_mutex_t mutex; /* of the list of snapshots */
     struct embedded_snapshot *snapshots;
+    /* Called for each slot that becomes free because nobody can see any more what was in it. NULL: nobody. */
+    void (*reclaimed)(void *user, uint32_t slot);
+    void *user;
 };
 
 enum result embedded_slots_init(struct embedded_slots *s, uint64_t seq, struct err *err) ERR_MUST_USE;
@@ -102,6 +105,8 @@ void embedded_slots_show(struct embedded_slots *s, uint32_t i);
 /* Returns the state it had. */
 enum embedded_slot_state embedded_slots_retire(struct embedded_slots *s, uint32_t i);
 void embedded_slots_commit(struct embedded_slots *s);
+/* Free what no running search can see (S4). */
+void embedded_slots_reclaim(struct embedded_slots *s);
 
 /*
  * At open, single-threaded: slot `i` holds this record; embedded_slots_loaded() ends it: what no record names
