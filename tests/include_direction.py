@@ -17,7 +17,7 @@ import re
 import sys
 import tempfile
 
-STAGES = {"fetch", "image", "embed", "filter", "store"}
+STAGES = {"fetch", "image", "cage", "embed", "filter", "store"}
 EVERYTHING = {"auth", "base", "json", "kernel", "http", "learn", "index", "pipeline", "api", "server", "cli", "web"} | STAGES
 
 MAY_INCLUDE = {
@@ -28,6 +28,7 @@ MAY_INCLUDE = {
     "http": {"base"},
     "fetch": {"base"},
     "image": {"base"},
+    "cage": {"base", "image"},
     "embed": {"base", "json", "image"},
     "embed/openvino": {"embed"},
     "embed/onnxruntime": {"embed"},
@@ -48,6 +49,7 @@ MAY_INCLUDE = {
 PRIVATE = {
     "api/route.h": "api",
     "auth/internal.h": "auth",
+    "cage/protocol.h": "cage",
     "embed/embed_backend.h": "embed",
     "http/internal.h": "http",
     "pipeline/batcher.h": "pipeline",
@@ -74,7 +76,7 @@ VENDORS = {
     "roaring/": {"filter"},
     "cblas.h": {"learn"},
     "lapacke.h": {"learn"},
-    "seccomp.h": {"server"},
+    "seccomp.h": {"cage"},
     # Not a library, but as bound to one place: instructions of one CPU.
     "immintrin.h": {"kernel"},
     "arm_neon.h": {"kernel"},

@@ -51,6 +51,8 @@
 #define LIMIT_MODELS 16                      /* loaded at once, each with its memory */
 #define LIMIT_MODELS_LISTED 1024             /* folders of models that a list shows */
 #define LIMIT_MODEL_FOLDERS 8                /* folders in which models are looked for */
+#define LIMIT_DECODE_MS 20000                /* for decoding one picture in the sandbox */
+#define LIMIT_DECODE_BYTES (2048LL * LIMIT_MIB) /* memory that decoding one picture may take there */
 #define LIMIT_EMBED_QUEUE 1024               /* decoded pictures waiting for the engine */
 
 /* Download of `url`. */

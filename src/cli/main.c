@@ -1,6 +1,7 @@
 /* The program `lookalike`: finds the command and runs it. */
 #include "cli/cli.h"
 
+#include "cage/cage.h"
 #include "server/serve.h"
 
 static const struct command {
@@ -66,6 +67,8 @@ static int run(int argc, char **argv)
 int main(int argc, char **argv)
 {
     static char flag[] = "--help";
+    if (argc == 2 && strcmp(argv[1], CAGE_ARGUMENT) == 0)
+        return cage_main();
     if (argc < 2) {
         print_help(stderr);
         return CLI_USAGE;

@@ -11,6 +11,7 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "cage/cage.h"
 #include "embed/embed.h"
 #include "fetch/fetch.h"
 #include "image/image.h"
@@ -28,6 +29,7 @@ struct pipeline_options {
     struct embed_options model_options; /* how those are opened; its strings outlive the pipeline */
     struct fetch *fetch; /* the same; NULL: `url` is refused */
     const char *mask_model; /* for the background modes; NULL: BACKGROUND_MODEL. As long as the pipeline */
+    struct cage *cage;   /* the same: where pictures are decoded; NULL: in this process, and image_init() was called */
     unsigned decoders;   /* 0: one per CPU */
     enum store_metric metric;  /* of new collections */
     uint32_t thumbnail_side;   /* 0: keep none */

@@ -35,6 +35,7 @@ static const struct key {
     {"metric", "METRIC_TYPE", "NAME", "L2", TEXT, AT(metric), 0, "distance of new collections: L2, IP, COSINE"},
     {"thumbnails", NULL, "yes|no", "yes", FLAG, AT(thumbnails), 0, "keep a small picture of each record in new collections"},
     {"backup-dir", NULL, "DIR", NULL, TEXT, AT(backup_dir), 0, "folder into which clients may ask for backups, and restore from; default: none"},
+    {"sandbox", NULL, "auto|yes|no", "auto", TEXT, AT(sandbox), 0, "decode pictures in processes that can do nothing else; auto: where the system can"},
     {"log", NULL, "text|json", "text", TEXT, AT(log), 0, "form of the log lines on standard error"},
     {"access-log", NULL, "yes|no", "no", FLAG, AT(access_log), 0, "a log line for every request"},
     {"insecure", NULL, NULL, "no", FLAG, AT(insecure), 0, "listen beyond this machine although there are no API keys"},
@@ -276,6 +277,8 @@ static enum result check(struct config *c, struct err *err)
     }
     if (strcmp(c->backend, "embedded") != 0 && strcmp(c->backend, "milvus") != 0)
         return err_set(err, ERR_INVALID, "--backend: \"%.50s\" is neither embedded nor milvus", c->backend);
+    if (strcmp(c->sandbox, "auto") != 0 && strcmp(c->sandbox, "yes") != 0 && strcmp(c->sandbox, "no") != 0)
+        return err_set(err, ERR_INVALID, "--sandbox: \"%.50s\" is none of auto, yes and no", c->sandbox);
     if (strcmp(c->log, "text") != 0 && strcmp(c->log, "json") != 0)
         return err_set(err, ERR_INVALID, "--log: \"%.50s\" is neither text nor json", c->log);
     if (strcasecmp(c->metric, "L2") && strcasecmp(c->metric, "IP") && strcasecmp(c->metric, "COSINE"))

@@ -25,6 +25,7 @@ struct config {
     char *models;  /* folder of models; NULL: looked for, see wiring.h */
     char *mask_model;
     char *device, *precision, *cors, *metric;
+    char *sandbox; /* "auto", "yes" or "no" */
     char *log; /* "text" or "json" */
     char *tls_cert, *tls_key, *milvus_host;
     char *backup_dir; /* NULL: no backups by request */

@@ -1,6 +1,8 @@
 #include "server/wiring.h"
 
 #include "base/clock.h"
+#include "base/cpu.h"
+#include "base/log.h"
 #include "server/places.h"
 
 #include <limits.h>
@@ -14,6 +16,7 @@ struct wiring {
     struct embed *embed;
     struct fetch *fetch;
     struct pipeline *pipeline;
+    struct cage *cage;
     bool images;
 };
 
@@ -52,6 +55,20 @@ static enum result open_model(
     return ERR_OK;
 }
 
+/* First of all, while this process is small and has no threads. */
+static enum result open_cage(struct wiring *w, const struct config *config, struct err *err)
+{
+    struct err why = {0};
+    if (strcmp(config->sandbox, "no") == 0)
+        return ERR_OK;
+    enum result r = cage_open(&(struct cage_options){.workers = cpu_count()}, &w->cage, &why);
+    if (r && strcmp(config->sandbox, "yes") == 0)
+        return err_set(err, r, "--sandbox yes: %.400s", why.message);
+    if (r)
+        log_line(LOG_WARN, "pictures are decoded without a sandbox: %s", why.message);
+    return ERR_OK;
+}
+
 static enum store_metric metric_of(const struct config *config)
 {
     if (strcasecmp(config->metric, "IP") == 0)
@@ -62,6 +79,8 @@ static enum store_metric metric_of(const struct config *config)
 static enum result open_parts(struct wiring *w, const struct config *config, bool with_model, struct err *err)
 {
     enum result r = check_backend(config, err);
+    if (r == ERR_OK && with_model)
+        r = open_cage(w, config, err);
     if (r)
         return r;
     struct store_open_options store_options = {.data = config->data, .deadline_ms = clock_now_ms() + LOCK_WAIT_MS};
@@ -86,6 +105,7 @@ static enum result open_parts(struct wiring *w, const struct config *config, boo
         .mask_model = config->mask_model,
         .model_options = {.device = config->device, .threads = config->threads, .precision = config->precision},
         .fetch = w->fetch,
+        .cage = w->cage,
         .metric = metric_of(config),
         .thumbnail_side = config->thumbnails ? THUMBNAIL_SIDE : 0,
         .backup_folder = config->backup_dir,
@@ -116,6 +136,7 @@ void wiring_close(struct wiring *w)
     embed_close(w->embed);
     if (w->images)
         image_shutdown();
+    cage_close(w->cage);
     store_close(w->store);
     free(w);
 }
