@@ -17,12 +17,13 @@
 #include <stddef.h>
 
 /*
- * What the page needs and nothing more: its own files and routes, and pictures from memory (the picture that was
- * chosen is shown from a blob: address). No inline script or style, no frame around it, no form that leaves it.
+ * What the page needs and nothing more: its own scripts, styles and routes, and pictures from memory (the picture that
+ * was chosen is shown from a blob: address). No inline script or style, no frame around it, no form that leaves it, and
+ * no text that becomes HTML or code: innerHTML and its kind are refused by the browser.
  */
 #define WEB_CSP \
-    "default-src 'self'; img-src 'self' blob: data:; object-src 'none'; base-uri 'none'; " \
-    "form-action 'none'; frame-ancestors 'none'"
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; base-uri 'none'; " \
+    "form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
 
 struct web_file {
     const char *path;         /* as in the request: "/", "/js/main.js"; "/" is index.html */

@@ -72,7 +72,7 @@ static void the_page_names_every_script_and_style(void **state)
 
 static void the_policy_allows_nothing_inline(void **state)
 {
-    assert_non_null(strstr(WEB_CSP, "default-src 'self'"));
+    assert_non_null(strstr(WEB_CSP, "default-src 'none'"));
     assert_null(strstr(WEB_CSP, "unsafe"));
     assert_null(memmem(web_find("/")->data, web_find("/")->len, "<style", 6));
     assert_null(memmem(web_find("/")->data, web_find("/")->len, " style=", 7));
