@@ -160,7 +160,7 @@ class Page:
         self.dark(False)
         if self.base:
             with contextlib.suppress(Exception):
-                self.run("localStorage.clear()")
+                self.run("localStorage.clear(); sessionStorage.clear()")
         self.driver.get("about:blank")
         self.driver.get_log("browser")
         self.driver.get_log("performance")

@@ -37,8 +37,10 @@ def environment():
 class Server:
     """A `lookalike serve` of our own, with nothing in it."""
 
-    def __init__(self, *flags):
+    def __init__(self, *flags, rights=None):
+        """With `rights` the server asks for a key, and `key` has them."""
         self.folder = tempfile.mkdtemp(prefix="lookalike-page-")
+        self.key = self.make_key("operator", rights) if rights else None
         listen = f"127.0.0.1:{free_port()}"
         self.base = f"http://{listen}"
         self.log = open(pathlib.Path(self.folder) / "log", "w+", encoding="utf-8")
@@ -53,6 +55,12 @@ class Server:
                 self.stop()
                 raise AssertionError(f"the server did not start:\n{text}")
             time.sleep(0.1)
+
+    def make_key(self, name, rights):
+        done = subprocess.run(
+            [BUILD / "lookalike", "key", "create", name, "--rights", rights, "--data", f"{self.folder}/data", "--quiet"],
+            capture_output=True, text=True, check=True, env=environment(), timeout=60)
+        return done.stdout.strip()
 
     def ready(self):
         try:
@@ -75,6 +83,8 @@ class Server:
         request = urllib.request.Request(self.base + path, data=body, method=method)
         if body is not None:
             request.add_header("Content-Type", content_type)
+        if self.key:
+            request.add_header("Authorization", f"Bearer {self.key}")
         with urllib.request.urlopen(request, timeout=60) as reply:
             return reply.status, reply.headers, reply.read()
 

@@ -39,13 +39,16 @@ export const keyHeader = () => (key() ? {Authorization: `Bearer ${key()}`} : {})
 
 let asking = null;
 
-/** Ask for a key; resolves to whether one was given. Several callers share one question. */
-export function askForKey() {
+/**
+ * Ask for a key; resolves to whether one was given. Several callers share one question. `wrong`: the key there is was
+ * not accepted.
+ */
+export function askForKey({wrong = key() !== null} = {}) {
   asking ??= new Promise((resolve) => {
     const dialog = byId('key-dialog');
     const form = dialog.querySelector('form');
     const input = byId('key-input');
-    byId('key-wrong').hidden = !key();
+    byId('key-wrong').hidden = !wrong;
     input.value = '';
     dialog.returnValue = '';
     dialog.addEventListener('close', () => {

@@ -1,5 +1,6 @@
 // A message in place of pictures: nothing there yet, nothing found, something wrong; and what to do about it.
 
+import {askForKey} from './auth.js';
 import {icon, make} from './dom.js';
 import {say} from './i18n.js';
 
@@ -44,9 +45,14 @@ export function notice({
 /** What went wrong, as a message. `actions` are the ways out. */
 export function failureNotice(failure, values, actions, heading) {
   const kind = failure.kind ?? 'page';
+  const ways = kind === 'denied' ? [...actions, {key: 'key.other', run: async () => {
+    if (await askForKey({wrong: false})) {
+      location.reload();
+    }
+  }}] : actions;
   const detail = kind === 'page' ? String(failure.message ?? failure) : failure.detail;
   return notice({
     icon: kind === 'offline' ? 'offline' : 'warning', title: `failure.${kind}`, text: `failure.${kind}.text`,
-    values, detail, actions, alert: true, heading,
+    values, detail, actions: ways, alert: true, heading,
   });
 }

@@ -99,6 +99,7 @@ export default {
   'key.label': 'API key',
   'key.keep': 'Remember it on this device',
   'key.use': 'Use this key',
+  'key.other': 'Use another key',
 
   'none.title': 'No pictures yet',
   'none.text': 'Import a folder of pictures from a terminal, in the folder where lookalike was built. This page notices when you come back.',

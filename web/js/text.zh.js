@@ -99,6 +99,7 @@ export default {
   'key.label': 'API 密钥',
   'key.keep': '在此设备上记住',
   'key.use': '使用此密钥',
+  'key.other': '使用其他密钥',
 
   'none.title': '还没有图片',
   'none.text': '请在编译 lookalike 的目录中打开终端，导入一个图片文件夹。回到本页时会自动检查。',

@@ -44,7 +44,7 @@ export function thumb(address, {width = 240, height = 320} = {}) {
   }
   const image = make('img', {alt: '', width, height, decoding: 'async', draggable: 'false'});
   image.addEventListener('error', () => image.replaceWith(noPicture()));
-  if (key()) {
+  if (key() && !address.startsWith('blob:')) {
     loadWithKey(image, address);
   } else {
     image.src = address;

@@ -3,7 +3,7 @@
 import {forgetKey, key as ownKey} from '../auth.js';
 import {make} from '../dom.js';
 import {say} from '../i18n.js';
-import {button, check, complaint, confirmed, dialog, dialogActions, field, heading, missing, moment} from './parts.js';
+import {button, check, complaint, confirmed, dialog, dialogActions, failed, field, heading, missing, moment} from './parts.js';
 import {createKey, keys, revokeKey} from './routes.js';
 
 const RIGHTS = ['search', 'write', 'admin'];
@@ -82,11 +82,8 @@ export async function open(place, context) {
       const all = await keys();
       list.replaceChildren(...(all.length ? all.map((one) => row(one, reload)) : [missing('keys.none')]));
     } catch (failure) {
-      if (failure.status !== 404) {
-        throw failure;
-      }
-      place.querySelector('.page-actions').hidden = true;
-      list.replaceChildren(missing('keys.missing'));
+      place.querySelector('.page-actions .primary').hidden = true;
+      list.replaceChildren(failure.status === 404 ? missing('keys.missing') : failed(failure));
     }
   };
   const forget = button('keys.forget', () => {
