@@ -51,7 +51,7 @@ static void *caller(void *arg)
     struct load *load = arg;
     const struct embed_info *info = embed_describe(load->embed);
     struct err err = {0};
-    float *out = calloc((size_t)info->max_batch * info->manifest.dimension, sizeof *out);
+    float *out = calloc((size_t)info->max_batch * manifest_descriptor(&info->manifest), sizeof *out);
     while (out && !load->failed && clock_now_us() < load->until_us) {
         if (embed_run(load->embed, load->pictures, load->batch, out, &err) != ERR_OK) {
             load->failed = true;

@@ -19,6 +19,7 @@ from torch_file import WeightsError
 
 BATCH_NORM_EPSILON = 1e-3
 OPSET, IR_VERSION = 17, 8
+FIRST_INNER = 2  # stages from here on give statistics for `tune`; the two before say nothing about products
 
 Size = collections.namedtuple('Size', 'name input width depth')
 Stage = collections.namedtuple('Stage', 'repeats stride channels')
@@ -138,14 +139,28 @@ class _Graph:
             return (self.node('Add', [inner[0], value[0]], path + 'sum'),) + inner[1:]
         return inner
 
+    def statistics(self, value, name):
+        """The mean and the standard deviation of each channel, [n, channels] each; the names of both."""
+        axes = {'axes': [2, 3], 'keepdims': 1}
+        mean = self.node('ReduceMean', [value[0]], name + '.mean4', **axes)
+        apart = self.node('Sub', [value[0], mean], name + '.apart')
+        square = self.node('Mul', [apart, apart], name + '.square')
+        deviation = self.node('Sqrt', [self.node('ReduceMean', [square], name + '.variance', **axes)], name + '.std4')
+        return [self.node('Flatten', [source], f'{name}.{word}', axis=1)
+                for source, word in ((mean, 'mean'), (deviation, 'std'))]
+
     def features(self, size, side):
+        """-> (the last layer, names of the statistics of inner stages, their lengths)"""
         value = self.convolution(('image', side, 3), '_conv_stem.weight', '_bn0', stride=2)
-        number = 0
-        for stage in stages(size):
+        number, inner, blocks = 0, [], []
+        for position, stage in enumerate(stages(size)):
             for repeat in range(stage.repeats):
                 value = self.block(value, number, 1 if repeat else stage.stride, residual=repeat > 0)
                 number += 1
-        return self.convolution(value, '_conv_head.weight', '_bn1')
+            if position >= FIRST_INNER:
+                inner += self.statistics(value, f'inner.{position}')
+                blocks += [value[2]] * 2
+        return self.convolution(value, '_conv_head.weight', '_bn1'), inner, blocks
 
     def classifier(self, embedding, channels):
         matrix = self.weight('_fc.weight')
@@ -164,18 +179,28 @@ class _Graph:
 
 
 def build(weights, size, side, classify=False):
-    """-> (ONNX model, name of its output, dimension). Input: "image", [n, 3, side, side], already scaled."""
+    """-> (ONNX model, name of its output, dimension, lengths of the blocks behind it in the output "descriptor").
+
+    Input: "image", [n, 3, side, side], already scaled. A classifier has no descriptor, and no blocks.
+    """
     graph = _Graph(weights)
-    last, _, dimension = graph.features(size, side)
+    (last, _, dimension), inner, blocks = graph.features(size, side)
     output = graph.node('Flatten', [graph.node('GlobalAveragePool', [last], 'pooled')], 'embedding', axis=1)
+    outputs = [(output, dimension)]
     if classify:
+        blocks = []
         output, dimension = graph.classifier(output, dimension)
+        outputs = [(output, dimension)]
+    else:
+        descriptor = graph.node('Concat', [output, *inner], 'descriptor', axis=1)
+        outputs.append((descriptor, dimension + sum(blocks)))
     graph.refuse_leftovers()
     model = helper.make_model(
         helper.make_graph(
             graph.nodes, 'efficientnet-' + size.name,
             [helper.make_tensor_value_info('image', TensorProto.FLOAT, ['n', 3, side, side])],
-            [helper.make_tensor_value_info(output, TensorProto.FLOAT, ['n', dimension])], graph.constants),
+            [helper.make_tensor_value_info(name, TensorProto.FLOAT, ['n', length]) for name, length in outputs],
+            graph.constants),
         opset_imports=[helper.make_opsetid('', OPSET)], ir_version=IR_VERSION, producer_name='lookalike')
     checker.check_model(model, full_check=True)
-    return model, output, dimension
+    return model, output, dimension, blocks

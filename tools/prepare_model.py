@@ -41,6 +41,10 @@ def read_pth(path):
 
 def manifest(xml, weights, facts):
     """The text of model.json; src/embed/manifest.h says what the members mean."""
+    output = {'name': facts['output'], 'pooling': 'none', 'normalisation': facts['normalisation'],
+              'dimension': facts['dimension']}
+    if facts['blocks']:
+        output['descriptor'] = {'name': 'descriptor', 'blocks': facts['blocks']}
     return json.dumps({
         'format': 1,
         'name': facts['name'],
@@ -49,8 +53,7 @@ def manifest(xml, weights, facts):
         'input': {'name': 'image', 'width': facts['side'], 'height': facts['side'],
                   'resize': 'short-side-crop', 'channels': 'rgb',
                   'mean': [127, 127, 127], 'std': [128, 128, 128]},
-        'output': {'name': facts['output'], 'pooling': 'none', 'normalisation': facts['normalisation'],
-                   'dimension': facts['dimension']},
+        'output': output,
         'background': 'none',
         'licence': 'Apache-2.0',
         'source': facts['source'],
@@ -77,10 +80,10 @@ def prepare(options):
     weights = torch_file.read_weights(data)
     size = efficientnet_lite.recognise(weights)
     side = options.size or size.input
-    model, output, dimension = efficientnet_lite.build(weights, size, side, options.classifier)
+    model, output, dimension, blocks = efficientnet_lite.build(weights, size, side, options.classifier)
     facts = {
         'name': options.name or f'efficientnet-{size.name}' + ('-classifier' if options.classifier else ''),
-        'side': side, 'output': output, 'dimension': dimension, 'source': source,
+        'side': side, 'output': output, 'dimension': dimension, 'blocks': blocks, 'source': source,
         'normalisation': 'none' if options.classifier else 'l2',
     }
     encoded = model.SerializeToString(deterministic=True)

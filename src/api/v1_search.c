@@ -88,7 +88,7 @@ enum result v1_embed(struct route_call *call, struct err *err)
     float *vector = NULL;
     enum result r = read_look(call, &params, &picture, &look, err);
     if (r == ERR_OK) {
-        vector = malloc(look.model->info->manifest.dimension * sizeof *vector);
+        vector = malloc(manifest_descriptor(&look.model->info->manifest) * sizeof *vector);
         r = vector ? pipeline_embed(call->pipeline, &look, &picture, call->request->deadline_ms, vector, err) : err_no_memory(err);
     }
     if (r == ERR_OK) {

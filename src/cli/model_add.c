@@ -299,16 +299,16 @@ static enum result run_two(struct embed *embed, struct err *err)
     const struct manifest *f = &embed_describe(embed)->manifest;
     size_t bytes = (size_t)f->width * f->height * 3;
     uint8_t *pixels = malloc(2 * bytes);
-    float *rows = malloc(2 * sizeof *rows * f->dimension);
+    float *rows = malloc(2 * sizeof *rows * manifest_descriptor(f));
     enum result r = pixels && rows ? ERR_OK : err_no_memory(err);
     double difference = 0, size = 0;
     for (unsigned i = 0; i < 2 && r == ERR_OK; i++) {
         const uint8_t *one = pixels + i * bytes;
         cli_model_paint(pixels + i * bytes, f->width, f->height, i + 1);
-        r = embed_run(embed, &one, 1, rows + (size_t)i * f->dimension, err);
+        r = embed_run(embed, &one, 1, rows + (size_t)i * manifest_descriptor(f), err);
     }
     for (uint32_t i = 0; i < f->dimension && r == ERR_OK; i++) {
-        double a = rows[i], b = rows[f->dimension + i];
+        double a = rows[i], b = rows[manifest_descriptor(f) + i];
         difference += (a - b) * (a - b);
         size += a * a + b * b;
     }

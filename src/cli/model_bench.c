@@ -33,7 +33,7 @@ static void *run(void *arg)
     struct runner *r = arg;
     const struct embed_info *info = embed_describe(r->load->embed);
     const uint8_t *batch[256];
-    float *out = malloc((size_t)r->load->batch * info->manifest.dimension * sizeof *out);
+    float *out = malloc((size_t)r->load->batch * manifest_descriptor(&info->manifest) * sizeof *out);
     r->result = out ? ERR_OK : err_no_memory(&r->err);
     for (unsigned i = 0; i < r->load->batch; i++)
         batch[i] = r->load->pictures[i % PICTURES];
@@ -85,7 +85,7 @@ static int ascending(const void *a, const void *b)
 static enum result measure_alone(struct load *load, double seconds, double out[2], struct err *err)
 {
     int64_t *times = malloc(SAMPLES_MAX * sizeof *times);
-    float *vector = malloc(embed_describe(load->embed)->manifest.dimension * sizeof *vector);
+    float *vector = malloc(manifest_descriptor(&embed_describe(load->embed)->manifest) * sizeof *vector);
     enum result r = times && vector ? ERR_OK : err_no_memory(err);
     int64_t end = clock_now_us() + (int64_t)(seconds * 1e6);
     size_t n = 0;

@@ -108,18 +108,36 @@ void embed_close(struct embed *embed)
     free(embed);
 }
 
+/* The blocks of inner layers, each of unit length: an engine's precision may not make one of them count more. */
+static bool finish_blocks(const struct manifest *manifest, float *v)
+{
+    for (uint32_t b = 0; b < manifest->block_count; b++) {
+        double sum = 0;
+        for (uint32_t i = 0; i < manifest->blocks[b]; i++)
+            sum += (double)v[i] * v[i];
+        if (!isfinite(sum))
+            return false;
+        float scale = sum > 0 ? (float)(1 / sqrt(sum)) : 0;
+        for (uint32_t i = 0; i < manifest->blocks[b]; i++)
+            v[i] *= scale;
+        v += manifest->blocks[b];
+    }
+    return true;
+}
+
 /* Each row checked for numbers that are none, and brought to unit length where the manifest says so. */
 static enum result finish(const struct manifest *manifest, size_t n, float *out, struct err *err)
 {
     for (size_t row = 0; row < n; row++) {
-        float *v = out + row * manifest->dimension;
+        float *v = out + row * manifest_descriptor(manifest);
         double sum = 0;
         for (uint32_t i = 0; i < manifest->dimension; i++)
             sum += (double)v[i] * v[i];
-        if (!isfinite(sum) || (manifest->l2_normalise && sum <= 0))
+        bool finite = isfinite(sum) && finish_blocks(manifest, v + manifest->dimension);
+        if (!finite || (manifest->l2_normalise && sum <= 0))
             return err_set(err, ERR_INTERNAL,
                 "The model %s gave no usable vector for this picture: it is %s.", manifest->name,
-                isfinite(sum) ? "zero" : "not finite");
+                finite ? "zero" : "not finite");
         float scale = manifest->l2_normalise ? (float)(1 / sqrt(sum)) : 1;
         for (uint32_t i = 0; i < manifest->dimension; i++)
             v[i] *= scale;

@@ -46,7 +46,8 @@ void embed_close(struct embed *embed);
 
 /*
  * `pixels[i]` points at height × width × 3 bytes, RGB, as image_decode() makes them. `out` has room for n ×
- * dimension floats; row i is the vector of picture i, of unit length where the manifest says so. 1 ≤ n ≤
+ * manifest_descriptor() floats; row i is the vector of picture i, of unit length where the manifest says so, followed
+ * by the blocks of inner layers, each of unit length. 1 ≤ n ≤
  * max_batch. After a failure what is in `out` means nothing.
  */
 enum result embed_run(

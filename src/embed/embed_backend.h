@@ -14,7 +14,7 @@ struct embed_backend {
     enum result (*open)(
         const struct embed_options *options, struct embed_info *info, void **state, struct err *err);
     /*
-     * `out` receives n rows of `dimension` floats: the named output, already averaged over its last two axes
+     * `out` receives n rows of manifest_descriptor() floats: manifest_output(), already averaged over its last two axes
      * where the manifest's pooling is "mean", the first token where it is "first". Called from several threads at once.
      */
     enum result (*run)(void *state, const uint8_t *const *pixels, size_t n, float *out, struct err *err);

@@ -266,6 +266,36 @@ static enum result read_canvas(struct reader *r, struct manifest *m)
     return result;
 }
 
+/* "output.descriptor", where there is one. */
+static enum result read_descriptor(struct reader *r, struct manifest *m)
+{
+    const char *path = "output.descriptor.blocks";
+    struct json_object *blocks = NULL;
+    if (!lookup(r->root, "output.descriptor"))
+        return ERR_OK;
+    enum result result = read_text(r, "output.descriptor.name", m->descriptor_name, sizeof m->descriptor_name);
+    if (result == ERR_OK)
+        result = need(r, path, json_type_array, "an array of lengths", &blocks);
+    if (result)
+        return result;
+    if (m->pooling != MANIFEST_POOLING_NONE)
+        return wrong(r, "output.descriptor", "needs the pooling \"none\"");
+    size_t count = json_object_array_length(blocks);
+    if (count < 1 || count > MANIFEST_BLOCKS_MAX)
+        return wrong(r, path, "must have 1 to %d lengths", MANIFEST_BLOCKS_MAX);
+    for (size_t i = 0; i < count; i++) {
+        struct json_object *item = json_object_array_get_idx(blocks, i);
+        int64_t len = json_object_is_type(item, json_type_int) ? json_object_get_int64(item) : 0;
+        if (len < 1 || len > LIMIT_DIMENSION - m->dimension - m->inner)
+            return wrong(r, path, "must be positive integers; with the dimension they may be %d at most",
+                LIMIT_DIMENSION);
+        m->blocks[i] = (uint32_t)len;
+        m->inner += (uint32_t)len;
+    }
+    m->block_count = (uint32_t)count;
+    return ERR_OK;
+}
+
 static enum result read_output(struct reader *r, struct manifest *m)
 {
     int pooling = 0, l2 = 0;
@@ -282,6 +312,8 @@ static enum result read_output(struct reader *r, struct manifest *m)
         result = read_number(r, "output.dimension", LIMIT_DIMENSION, &m->dimension);
     m->pooling = (enum manifest_pooling)pooling;
     m->l2_normalise = l2;
+    if (result == ERR_OK)
+        result = read_descriptor(r, m);
     return result;
 }
 

@@ -21,6 +21,10 @@
  *   "input.crop": 1               with "short-side-crop": the part of the short side that is kept. 0.95 with 224
  *                                 pixels: short side to 235, the 224 in the middle
  *   "input.range": "byte"         or "maximum": pixels are first multiplied so that the brightest becomes 255
+ *   "output.descriptor": {"name": "descriptor", "blocks": [48, 48, 88, …]}
+ *                                 a longer output of the model to take instead: the same `dimension` numbers, and behind
+ *                                 them statistics of inner layers, in blocks of these lengths. What a client sees is
+ *                                 the first `dimension`; `tune` learns from all. Only with the pooling "none"
  *   "canvas": {"side": 800, "fill": "white" | "black"}
  *                                 the square on which a background is removed
  *
@@ -40,6 +44,7 @@
 enum manifest_pooling { MANIFEST_POOLING_NONE, MANIFEST_POOLING_MEAN, MANIFEST_POOLING_FIRST };
 enum manifest_kind { MANIFEST_EMBEDDING, MANIFEST_MASK };
 
+#define MANIFEST_BLOCKS_MAX 31   /* of inner layers */
 #define MANIFEST_CANVAS_SIDE 800 /* where the manifest says nothing, on white */
 
 struct manifest {
@@ -61,7 +66,23 @@ struct manifest {
     enum image_background background;
     uint32_t canvas_side;
     bool canvas_black;
+    char descriptor_name[128]; /* "": the model has none */
+    uint32_t block_count;
+    uint32_t blocks[MANIFEST_BLOCKS_MAX];
+    uint32_t inner; /* their sum: floats behind the vector */
 };
+
+/* Floats that embed_run() makes of a picture: the vector, then the statistics of inner layers. */
+static inline uint32_t manifest_descriptor(const struct manifest *m)
+{
+    return m->dimension + m->inner;
+}
+
+/* The output that an engine is to read, of manifest_descriptor() floats. */
+static inline const char *manifest_output(const struct manifest *m)
+{
+    return m->inner ? m->descriptor_name : m->output_name;
+}
 
 /* Reads FOLDER/model.json and checks that the model's file exists; the sum is checked when the model is
  * opened. */

@@ -161,7 +161,7 @@ enum result batcher_new(struct embed *embed, struct batcher **out, struct err *e
     if (!b)
         return err_no_memory(err);
     b->embed = embed;
-    b->dimension = info->manifest.dimension;
+    b->dimension = manifest_descriptor(&info->manifest);
     b->max_batch = info->max_batch ? info->max_batch : 1;
     pthread_mutex_init(&b->mutex, NULL);
     if (clock_cond_init(&b->not_empty)) {

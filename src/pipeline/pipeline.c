@@ -312,6 +312,7 @@ enum result pipeline_create(struct pipeline *p, const char *collection, const st
     const struct manifest *m = &look.model->info->manifest;
     struct store_settings settings = {
         .dimension = m->dimension,
+        .descriptor = manifest_descriptor(m),
         .metric = p->options.metric,
         .thumbnails = p->options.thumbnail_side > 0,
         .background = look.background,
@@ -337,11 +338,12 @@ static enum result open_collection(struct pipeline *p, const char *collection, i
             "collection \"%.64s\" was made with the model %.60s (%u dimensions), which cannot be used: %.300s",
             collection, settings->model, settings->dimension, why.message);
     const struct manifest *m = &look->model->info->manifest;
-    if (settings->dimension != m->dimension || m->kind != MANIFEST_EMBEDDING)
+    bool older = settings->descriptor == m->dimension; /* without the inner layers, which come last */
+    if (settings->dimension != m->dimension || (settings->descriptor != manifest_descriptor(m) && !older) || m->kind != MANIFEST_EMBEDDING)
         return err_set_field(err, ERR_INVALID, "model",
-            "collection \"%.64s\" has vectors of %u dimensions, but the model %.60s of this server makes %u: put the model "
+            "collection \"%.64s\" has vectors of %u dimensions (%u with inner layers), but the model %.60s of this server makes %u (%u): put the model "
             "back that it was made with, or make a new collection",
-            collection, settings->dimension, m->name, m->dimension);
+            collection, settings->dimension, settings->descriptor, m->name, m->dimension, manifest_descriptor(m));
     return ERR_OK;
 }
 
@@ -361,7 +363,7 @@ static enum result write_record(struct pipeline *p, const struct destination *to
     struct image image = {0};
     enum result r = ERR_OK;
     if (record->picture.data || record->picture.url) {
-        vector = malloc(settings->dimension * sizeof *vector);
+        vector = malloc(manifest_descriptor(&to->look.model->info->manifest) * sizeof *vector);
         if (!vector)
             return err_no_memory(err);
         uint32_t side = settings->thumbnails ? p->options.thumbnail_side : 0;
@@ -375,7 +377,7 @@ static enum result write_record(struct pipeline *p, const struct destination *to
     write->tags = record->tags;
     write->brief = record->brief;
     write->vector = vector;
-    write->dimension = vector ? settings->dimension : 0;
+    write->dimension = vector ? settings->descriptor : 0;
     write->thumbnail = image.thumbnail;
     write->thumbnail_len = image.thumbnail_len;
     int64_t began = clock_now_us();
@@ -443,11 +445,11 @@ enum result pipeline_search(struct pipeline *p, const char *collection, const st
         if (r)
             return r;
     }
-    float *vector = malloc(settings.dimension * sizeof *vector);
+    float *vector = malloc(manifest_descriptor(&look.model->info->manifest) * sizeof *vector);
     r = vector ? pipeline_embed(p, &look, &search->picture, deadline_ms, vector, err) : err_no_memory(err);
     if (r == ERR_OK) {
         struct store_query query = {.vector = vector,
-            .dimension = settings.dimension,
+            .dimension = settings.descriptor,
             .limit = search->limit,
             .offset = search->offset,
             .group = search->group,

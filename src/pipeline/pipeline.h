@@ -63,7 +63,8 @@ struct pipeline_look {
 enum result pipeline_look(struct pipeline *pipeline, const char *model, const char *background, int64_t deadline_ms,
     struct pipeline_look *out, struct err *err) ERR_MUST_USE;
 
-/* A vector of that model's dimension into `vector`. `look` NULL: the default model, as its manifest says. */
+/* A descriptor into `vector`: manifest_descriptor() floats, of which the first `dimension` are the vector.
+ * `look` NULL: the default model, as its manifest says. */
 enum result pipeline_embed(struct pipeline *pipeline, const struct pipeline_look *look, const struct pipeline_picture *picture,
     int64_t deadline_ms, float *vector, struct err *err) ERR_MUST_USE;
 

@@ -38,12 +38,19 @@ enum result store_create(struct store *store, const char *collection, const stru
     if (settings->dimension < 1 || settings->dimension > LIMIT_DIMENSION)
         return err_set_field(err, ERR_INVALID, "dimension", "a vector has 1 to %d components, not %" PRIu32,
             LIMIT_DIMENSION, settings->dimension);
+    if (settings->descriptor && (settings->descriptor < settings->dimension || settings->descriptor > LIMIT_DIMENSION))
+        return err_set_field(err, ERR_INVALID, "dimension",
+            "a descriptor has at least the %" PRIu32 " components of its vector and at most %d, not %" PRIu32,
+            settings->dimension, LIMIT_DIMENSION, settings->descriptor);
+    struct store_settings whole = *settings;
+    if (!whole.descriptor)
+        whole.descriptor = whole.dimension;
     if (!memchr(settings->model, '\0', sizeof settings->model))
         return err_set_field(
             err, ERR_INVALID, "model", "a model's name has at most %zu bytes", sizeof settings->model - 1);
     if (settings->metric != STORE_L2 && settings->metric != STORE_IP && settings->metric != STORE_COSINE)
         return err_set_field(err, ERR_INVALID, "metric", "the metric is L2, IP or COSINE");
-    return store->backend->create(store->state, collection, settings, deadline_ms, err);
+    return store->backend->create(store->state, collection, &whole, deadline_ms, err);
 }
 
 enum result store_drop(struct store *store, const char *collection, int64_t deadline_ms, struct err *err)

@@ -30,7 +30,8 @@ enum store_metric { STORE_L2, STORE_IP, STORE_COSINE };
 /* What a collection remembers from its creation on. */
 struct store_settings {
     char model[128];
-    uint32_t dimension;
+    uint32_t dimension;     /* of the vectors that clients see */
+    uint32_t descriptor;    /* floats that are kept of a picture: the vector first; 0: the same as `dimension` */
     enum store_metric metric;
     bool thumbnails; /* keep them */
     uint32_t background; /* what the pipeline does with it, a number that the store only keeps; 0: nothing */
@@ -108,8 +109,8 @@ struct store_write {
     int64_t itemid;
     const char *tags;    /* JSON array of strings; NULL: not given */
     const char *brief;   /* JSON object; NULL: not given */
-    const float *vector; /* `dimension` floats; NULL: not given */
-    uint32_t dimension;  /* of `vector`, compared with the collection's; 0: the caller vouches for it */
+    const float *vector; /* `dimension` floats, a descriptor; NULL: not given */
+    uint32_t dimension;  /* of `vector`, compared with the collection's descriptor; 0: the caller vouches for it */
     const uint8_t *thumbnail;
     size_t thumbnail_len; /* 0: not given */
     enum result status;   /* out: of this write, ERR_OK or ERR_NOT_FOUND */
@@ -156,7 +157,7 @@ void store_records_free(struct store_records *records);
 
 struct store_query {
     const float *vector;    /* finite, and not beyond ±65504: it is rounded to 16 bits as the rows are */
-    uint32_t dimension;     /* as in struct store_write */
+    uint32_t dimension;     /* of `vector`: a vector or a descriptor; 0: a descriptor, for which the caller vouches */
     uint32_t limit, offset; /* 1 ≤ limit, limit + offset ≤ LIMIT_WINDOW */
     bool group;             /* one hit per item: the nearest of its records; limit and offset count items */
     bool with_vectors;

@@ -52,6 +52,15 @@ struct store {
 };
 
 /*
+ * Of a query's vector the number of floats to look at: `given` where that is the dimension or 0, else the
+ * dimension, where a whole descriptor was given.
+ */
+static inline uint32_t store_query_given(const struct store_settings *settings, uint32_t given)
+{
+    return given == settings->descriptor ? settings->dimension : given;
+}
+
+/*
  * Round a caller's vector to half floats. `given` is the dimension the caller stated (0: none), `dimension`
  * the collection's, `what` begins the sentence ("the vector of fileid 7"). ERR_INVALID, with field "vector",
  * for another dimension, a component that is not finite or one beyond ±65504.

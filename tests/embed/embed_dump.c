@@ -72,7 +72,7 @@ static enum result dump_file(const struct dump *dump, const char *path, struct e
     struct image image = {0};
     buf_init(&bytes, LIMIT_BODY);
     buf_init(&line, (size_t)LIMIT_DIMENSION * 32);
-    float *vector = calloc(dump->info->manifest.dimension, sizeof *vector);
+    float *vector = calloc(manifest_descriptor(&dump->info->manifest), sizeof *vector);
     enum result r = vector ? read_file(path, &bytes, err) : err_no_memory(err);
     if (r == ERR_OK)
         r = pixels_of(dump, path, &bytes, &image, err);

@@ -22,6 +22,12 @@ static struct embed *embed;
 static uint8_t *pictures[PICTURES];
 static float *expected; /* PICTURES vectors, made one at a time */
 
+/* Floats of a row: the vector and the statistics of inner layers. */
+static uint32_t width(void)
+{
+    return manifest_descriptor(&embed_describe(embed)->manifest);
+}
+
 static uint32_t dimension(void)
 {
     return embed_describe(embed)->manifest.dimension;
@@ -57,12 +63,12 @@ static int open_model(void **state)
         return -1;
     }
     const struct manifest *m = &embed_describe(embed)->manifest;
-    expected = calloc((size_t)PICTURES * m->dimension, sizeof *expected);
+    expected = calloc((size_t)PICTURES * manifest_descriptor(m), sizeof *expected);
     for (unsigned i = 0; i < PICTURES; i++) {
         pictures[i] = malloc((size_t)m->width * m->height * 3);
         paint(pictures[i], m->width, m->height, i);
         const uint8_t *one = pictures[i];
-        if (embed_run(embed, &one, 1, expected + (size_t)i * m->dimension, &err) != ERR_OK)
+        if (embed_run(embed, &one, 1, expected + (size_t)i * manifest_descriptor(m), &err) != ERR_OK)
             return -1;
     }
     return 0;
@@ -116,24 +122,33 @@ static void test_unit_length_and_distinct(void **state)
 {
     need_model();
     for (unsigned i = 0; i < PICTURES; i++) {
-        const float *v = expected + (size_t)i * dimension();
+        const float *v = expected + (size_t)i * width();
         double length = 0;
         for (uint32_t k = 0; k < dimension(); k++)
             length += (double)v[k] * v[k];
         assert_true(fabs(length - 1) < 1e-5);
+        const struct manifest *m = &embed_describe(embed)->manifest;
+        const float *block = v + m->dimension;
+        assert_true(m->block_count > 0);
+        for (uint32_t b = 0; b < m->block_count; block += m->blocks[b++]) {
+            length = 0;
+            for (uint32_t k = 0; k < m->blocks[b]; k++)
+                length += (double)block[k] * block[k];
+            assert_true(fabs(length - 1) < 1e-5);
+        }
         for (unsigned j = 0; j < i; j++)
-            assert_true(squared_distance(v, expected + (size_t)j * dimension()) > 1e-3);
+            assert_true(squared_distance(v, expected + (size_t)j * width()) > 1e-3);
     }
 }
 
 static void test_same_twice(void **state)
 {
     need_model();
-    float *again = calloc(dimension(), sizeof *again);
+    float *again = calloc(width(), sizeof *again);
     for (unsigned i = 0; i < PICTURES; i++) {
         const uint8_t *one = pictures[i];
         assert_int_equal(embed_run(embed, &one, 1, again, NULL), ERR_OK);
-        assert_memory_equal(again, expected + (size_t)i * dimension(), dimension() * sizeof *again);
+        assert_memory_equal(again, expected + (size_t)i * width(), dimension() * sizeof *again);
     }
     free(again);
 }
@@ -142,7 +157,7 @@ static void test_batch_equals_singles(void **state)
 {
     need_model();
     unsigned max = embed_describe(embed)->max_batch;
-    float *out = calloc((size_t)max * dimension(), sizeof *out);
+    float *out = calloc((size_t)max * width(), sizeof *out);
     for (unsigned n = 1; n <= max; n++) {
         const uint8_t *batch[64];
         assert_true(max <= 64);
@@ -151,7 +166,7 @@ static void test_batch_equals_singles(void **state)
         assert_int_equal(embed_run(embed, batch, n, out, NULL), ERR_OK);
         for (unsigned i = 0; i < n; i++)
             assert_same(
-                out + (size_t)i * dimension(), expected + (size_t)((i * 3 + n) % PICTURES) * dimension());
+                out + (size_t)i * width(), expected + (size_t)((i * 3 + n) % PICTURES) * width());
     }
     free(out);
 }
@@ -161,7 +176,7 @@ static void test_batch_size(void **state)
     need_model();
     struct err err = {0};
     const uint8_t *batch[65] = {0};
-    float *out = calloc((size_t)65 * dimension(), sizeof *out);
+    float *out = calloc((size_t)65 * width(), sizeof *out);
     assert_int_equal(embed_run(embed, batch, 0, out, &err), ERR_INTERNAL);
     assert_int_equal(embed_run(embed, batch, embed_describe(embed)->max_batch + 1, out, &err), ERR_INTERNAL);
     free(out);
@@ -178,7 +193,7 @@ static void *call(void *arg)
 {
     struct caller *c = arg;
     unsigned max = embed_describe(embed)->max_batch;
-    float *out = calloc((size_t)max * dimension(), sizeof *out);
+    float *out = calloc((size_t)max * width(), sizeof *out);
     for (unsigned round = 0; out && round < 12; round++) {
         const uint8_t *batch[64];
         unsigned n = 1 + (c->number + round) % max;
@@ -187,8 +202,8 @@ static void *call(void *arg)
         if (embed_run(embed, batch, n, out, NULL) != ERR_OK)
             c->failed = true;
         for (unsigned i = 0; i < n; i++) {
-            const float *want = expected + (size_t)((c->number + i) % PICTURES) * dimension();
-            double d = squared_distance(out + (size_t)i * dimension(), want);
+            const float *want = expected + (size_t)((c->number + i) % PICTURES) * width();
+            double d = squared_distance(out + (size_t)i * width(), want);
             c->worst = d > c->worst ? d : c->worst;
         }
     }
@@ -291,9 +306,9 @@ static void test_manifest_against_model(void **state)
         {"/input/name", "\"pixels\"", "input.name"},
         {"/input/width", "300", "input"},
         {"/input/height", "112", "input"},
-        {"/output/name", "\"features\"", "output.name"},
+        {"/output/descriptor/name", "\"features\"", "output.name"},
         {"/output/dimension", "1000", "output.dimension"},
-        {"/output/pooling", "\"mean\"", "output.dimension"},
+        {"/output/pooling", "\"mean\"", "output.descriptor"},
     };
     need_model();
     char folder[FOLDER_PATH_MAX];
@@ -323,8 +338,8 @@ static void test_channels_and_scaling(void **state)
 {
     need_model();
     char folder[FOLDER_PATH_MAX];
-    float *out = calloc(dimension(), sizeof *out);
-    const float *rgb = expected + dimension();
+    float *out = calloc(width(), sizeof *out);
+    const float *rgb = expected + width();
     folder_make(folder);
     const struct embed_options options = {.folder = folder};
     copy_model(folder, "/input/channels", "\"bgr\"", 0);
@@ -361,10 +376,10 @@ static void test_channels_and_scaling(void **state)
 static void test_f32_close_to_default(void **state)
 {
     need_model();
-    float *out = calloc(dimension(), sizeof *out);
+    float *out = calloc(width(), sizeof *out);
     const struct embed_options options = {.folder = model, .threads = 1, .precision = "f32"};
     run_first(&options, out);
-    double d = squared_distance(out, expected + dimension());
+    double d = squared_distance(out, expected + width());
     if (!(d < 2 * (1 - 0.995)))
         fail_msg("squared distance %g", d);
     free(out);

@@ -94,6 +94,9 @@ static const struct change wrong[] = {
     {"/output/normalisation", "true", "output.normalisation"},
     {"/output/dimension", NULL, "output.dimension"},
     {"/output/dimension", "32769", "output.dimension"},
+    {"/output/descriptor", "{}", "output.descriptor.name"},
+    /* Not with the "mean" pooling of this manifest. */
+    {"/output/descriptor", "{\"name\": \"d\", \"blocks\": [8]}", "output.descriptor"},
     {"/background", NULL, "background"},
     {"/background", "\"grey\"", "background"},
     {"/kind", "\"classifier\"", "kind"},
@@ -121,6 +124,34 @@ static void test_wrong(void **state)
         assert_non_null(strstr(err.message, absent_file ? "other.onnx" : wrong[i].field));
         assert_non_null(strstr(err.message, folder));
         assert_memory_equal(&m, &before, sizeof m);
+    }
+}
+
+/* What stands in the manifest of a model with inner layers. */
+static void test_descriptor(void **state)
+{
+    static const char *const refused[] = {"null", "[]", "[8, 0]", "[8, \"8\"]", "[40000]",
+        "[1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1]"};
+    char text[1024];
+    struct manifest m;
+    struct err err = {0};
+    const char *base = "{\"format\": 1, \"name\": \"m\", \"file\": \"model.onnx\", \"sha256\": "
+                       "\"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855\", \"input\": {\"name\": "
+                       "\"image\", \"width\": 8, \"height\": 8, \"resize\": \"stretch\", \"channels\": \"rgb\", "
+                       "\"mean\": [0, 0, 0], \"std\": [1, 1, 1]}, \"output\": {\"name\": \"e\", \"pooling\": \"none\", "
+                       "\"normalisation\": \"l2\", \"dimension\": 10, \"descriptor\": {\"name\": \"d\", \"blocks\": [4, "
+                       "4, 6]}}, \"background\": \"none\", \"licence\": \"none\"}";
+    snprintf(text, sizeof text, "%s", base);
+    folder_manifest(folder, text, NULL, NULL);
+    assert_int_equal(manifest_read(folder, &m, &err), ERR_OK);
+    assert_int_equal(manifest_descriptor(&m), 24);
+    assert_int_equal(m.block_count, 3);
+    assert_int_equal(m.blocks[2], 6);
+    assert_string_equal(manifest_output(&m), "d");
+    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
+        folder_manifest(folder, text, "/output/descriptor/blocks", refused[i]);
+        assert_int_equal(manifest_read(folder, &m, &err), ERR_INVALID);
+        assert_string_equal(err.field, "output.descriptor.blocks");
     }
 }
 
@@ -171,7 +202,7 @@ static void test_ir_needs_weights(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {TEST(test_good), TEST(test_wrong), TEST(test_no_folder),
+    const struct CMUnitTest tests[] = {TEST(test_good), TEST(test_wrong), TEST(test_descriptor), TEST(test_no_folder),
         TEST(test_not_json), TEST(test_ir_needs_weights)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -594,6 +594,40 @@ static void test_stats(void **state)
     assert_true(stats.bytes_memory > 0);
 }
 
+/* A longer descriptor: clients see the vector, its first part, and searches compare that alone. */
+static void test_descriptor(void **state)
+{
+    struct test_fixture *f = *state;
+    struct store_settings settings = {.model = "m", .dimension = 2, .descriptor = 4};
+    static const float a[4] = {1, 0, 9, 9}, b[4] = {0, 1, -9, 3}, query[4] = {1, 0, -9, 3};
+    struct store_settings narrow = {.model = "m", .dimension = 4, .descriptor = 2};
+    REFUSED(ERR_INVALID, "descriptor", store_create(f->store, "d", &narrow, 0, err));
+    OK(store_create(f->store, "c", &settings, 0, err));
+    OK(test_put(f->store, "c", 1, NULL, a, err));
+    OK(test_put(f->store, "c", 2, NULL, b, err));
+    if (strcmp(test_backend, "embedded") == 0) {
+        store_close(f->store);
+        test_open_store(f);
+    }
+    OK(store_settings(f->store, "c", &settings, err));
+    assert_int_equal(settings.dimension, 2);
+    assert_int_equal(settings.descriptor, 4);
+    for (uint32_t given = 2; given <= 4; given += 2) {
+        struct store_records r = {0};
+        struct store_query q = {.vector = query, .dimension = given, .limit = 2, .with_vectors = true};
+        OK(store_search(f->store, "c", &q, 0, &r, err));
+        assert_int_equal(r.count, 2);
+        assert_int_equal(r.dimension, 2);
+        assert_int_equal(r.items[0].fileid, 1);
+        assert_true(r.items[0].distance == 0 && r.items[1].distance == 2);
+        assert_memory_equal(r.items[1].vector, b, 2 * sizeof *b);
+        store_records_free(&r);
+    }
+    struct store_query wrong = {.vector = query, .dimension = 3, .limit = 1};
+    struct store_records r = {0};
+    REFUSED(ERR_INVALID, "3 components", store_search(f->store, "c", &wrong, 0, &r, err));
+}
+
 /* --- the rest ------------------------------------------------------------------------------------------- */
 
 static void test_deadline_passed(void **state)
@@ -729,7 +763,7 @@ int main(int argc, char **argv)
         T(test_collections), T(test_drop_removes_records), T(test_names), T(test_settings_limits),
         T(test_absent_collection), T(test_put_and_get), T(test_update), T(test_delete_records),
         T(test_batches), T(test_bad_vectors), T(test_bad_writes), T(test_write_limits), T(test_extreme_ids),
-        T(test_get_item), T(test_browse), T(test_thumbnails), T(test_no_thumbnails), T(test_stats),
+        T(test_get_item), T(test_browse), T(test_thumbnails), T(test_no_thumbnails), T(test_stats), T(test_descriptor),
         T(test_deadline_passed), T(test_own_writes_are_seen), T(test_check),
         T(test_reopen), /* the last: memory keeps nothing, by design */
     };

@@ -139,14 +139,14 @@ static enum result check_output(struct openvino_model *m, struct err *err)
     const struct manifest *f = m->manifest;
     ov_output_const_port_t *port = NULL;
     ov_element_type_e type = DYNAMIC;
-    if (ov_model_const_output_by_name(m->model, f->output_name, &port) != OK)
+    if (ov_model_const_output_by_name(m->model, manifest_output(f), &port) != OK)
         return err_set_field(
-            err, ERR_INVALID, "output.name", "The model %s has no output named %s.", f->file, f->output_name);
+            err, ERR_INVALID, "output.name", "The model %s has no output named %s.", f->file, manifest_output(f));
     enum result result = openvino_check(ov_port_get_element_type(port, &type), "inspect", f->file, err);
     ov_output_const_port_free(port);
     if (result == ERR_OK && type != F32 && type != F16 && type != BF16 && type != F64)
         return err_set_field(err, ERR_INVALID, "output.name",
-            "The output %s of the model %s is %s, not floating-point numbers: it is no vector of a picture.", f->output_name, f->file,
+            "The output %s of the model %s is %s, not floating-point numbers: it is no vector of a picture.", manifest_output(f), f->file,
             type == STRING ? "text" : "something else");
     return result;
 }
@@ -165,7 +165,7 @@ struct preprocessing {
 
 static bool preprocessing_get(struct preprocessing *p, const struct openvino_model *m, const char *layout)
 {
-    const char *out = m->manifest->output_name;
+    const char *out = manifest_output(m->manifest);
     return ov_preprocess_prepostprocessor_create(m->model, &p->all) == OK &&
            ov_preprocess_prepostprocessor_get_input_info(p->all, &p->input) == OK &&
            ov_preprocess_input_info_get_tensor_info(p->input, &p->tensor) == OK &&

@@ -61,7 +61,7 @@ struct openvino {
     struct slot slots[STREAMS_MAX];
     unsigned slot_count;
     size_t picture_bytes, area; /* area: vectors of a picture that pooling makes one of; 1 without */
-    uint32_t dimension;
+    uint32_t dimension; /* manifest_descriptor() */
     pthread_mutex_t mutex;
     unsigned busy; /* calls that run */
     struct slot *free_slots[STREAMS_MAX];
@@ -97,14 +97,14 @@ static enum result check_output(struct openvino *o, const struct request *r, str
     else if (good && first)
         good = shape.rank == 3 && shape.dims[2] == (int64_t)f->dimension;
     else if (good)
-        good = numbers == (size_t)r->batch * f->dimension;
+        good = numbers == (size_t)r->batch * o->dimension;
     if (good)
-        o->area = numbers / r->batch / f->dimension;
+        o->area = numbers / r->batch / o->dimension;
     else
         result = err_set_field(err, ERR_INVALID, "output.dimension",
             "The output %s of %s gives %zu numbers for %u pictures, which is not what its manifest says: %u "
             "each%s.",
-            f->output_name, f->file, numbers, r->batch, f->dimension,
+            manifest_output(f), f->file, numbers, r->batch, o->dimension,
             mean    ? ", to be averaged"
             : first ? ", the first of several"
                     : "");
@@ -127,7 +127,7 @@ static enum result request_make(struct openvino *o, const ov_compiled_model_t *c
     if (status == OK)
         status = ov_tensor_get_byte_size(r->input, &bytes);
     if (status == OK)
-        status = ov_infer_request_get_tensor(r->request, f->output_name, &r->output);
+        status = ov_infer_request_get_tensor(r->request, manifest_output(f), &r->output);
     if (status == OK)
         status = ov_tensor_data(r->output, &rows);
     enum result result = openvino_check(status, "prepare to run", f->file, err);
@@ -236,7 +236,7 @@ static enum result openvino_open(
         free(o);
         return err_no_memory(err);
     }
-    o->dimension = f->dimension;
+    o->dimension = manifest_descriptor(f);
     o->picture_bytes = (size_t)f->width * f->height * 3; /* both at most LIMIT_MODEL_SIDE */
     enum result result = openvino_load(options, f, &o->model, err);
     if (result)

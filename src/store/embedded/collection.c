@@ -25,7 +25,7 @@ enum result embedded_collection_create(
         return err_set_errno(err, errno, "cannot make the folder %s", path);
     enum result r = embedded_path(file, path, "vectors.f16", err);
     if (!r)
-        r = embedded_vectors_create(sys, file, settings->dimension, meta.id, err);
+        r = embedded_vectors_create(sys, file, settings->descriptor, meta.id, err);
     if (!r && settings->thumbnails) {
         r = embedded_path(file, path, "pictures.db", err);
         if (!r)
@@ -87,7 +87,7 @@ enum result embedded_collection_open(
         r = embedded_path(file, path, "vectors.f16", err);
     }
     if (!r)
-        r = embedded_vectors_open(c->sys, file, c->meta.settings.dimension, c->meta.id, &c->vectors, err);
+        r = embedded_vectors_open(c->sys, file, c->meta.settings.descriptor, c->meta.id, &c->vectors, err);
     if (!r)
         r = load_slots(c, err);
     if (!r && c->meta.settings.thumbnails) {

@@ -99,13 +99,13 @@ static enum result encode(
 {
     char what[64];
     const struct kernel *kernel = e->c->kernel;
-    uint32_t dim = e->c->meta.settings.dimension;
+    uint32_t dim = e->c->meta.settings.descriptor, plain = e->c->meta.settings.dimension;
     snprintf(what, sizeof what, "the vector of fileid %" PRId64, w->fileid);
     enum result r = store_vector_to_f16(w->vector, w->dimension, dim, what, e->halves, err);
     if (r)
         return r;
     kernel->f16_to_f32(e->halves, e->floats, dim);
-    float norm = sqrtf(kernel->dot_f32(e->floats, e->floats, dim));
+    float norm = sqrtf(kernel->dot_f32(e->floats, e->floats, plain));
     embedded_vectors_encode(&e->c->vectors, slot, e->halves, w->fileid, number, norm);
     return ERR_OK;
 }
@@ -117,7 +117,7 @@ static bool needs_slot(const struct store_write *w)
 
 static enum result prepare(struct embedded_collection *c, struct embedded_request *q, struct err *err)
 {
-    uint32_t dim = c->meta.settings.dimension, stride = c->vectors.stride;
+    uint32_t dim = c->meta.settings.descriptor, stride = c->vectors.stride;
     struct encoder e = {.c = c};
     size_t n = 0;
     enum result r = ERR_OK;

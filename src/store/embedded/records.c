@@ -39,6 +39,7 @@ enum result embedded_records_create(const char *path, const struct embedded_meta
         const char *key;
         uint64_t value;
     } ints[] = {{"format", FORMAT}, {"id", meta->id}, {"dimension", meta->settings.dimension},
+        {"descriptor", meta->settings.descriptor},
         {"metric", (uint64_t)meta->settings.metric}, {"thumbnails", meta->settings.thumbnails}, {"background", meta->settings.background},
         {"change", meta->change}, {"number", meta->number}};
     for (size_t i = 0; !r && i < sizeof ints / sizeof *ints; i++)
@@ -100,7 +101,7 @@ static enum result load_meta(sqlite3 *db, struct embedded_meta *out, struct err 
 {
     struct embedded_meta meta = {0};
     sqlite3_stmt *stmt = NULL;
-    uint64_t format = 0, dimension = 0, metric = 0, thumbnails = 0, background = 0;
+    uint64_t format = 0, dimension = 0, descriptor = 0, metric = 0, thumbnails = 0, background = 0;
     const char *file = sqlite3_db_filename(db, "main");
     enum result r = embedded_sql_prepare(db, "SELECT value FROM settings WHERE key = ?1", &stmt, err);
     if (!r)
@@ -118,15 +119,20 @@ static enum result load_meta(sqlite3 *db, struct embedded_meta *out, struct err 
     for (size_t i = 0; !r && i < sizeof ints / sizeof *ints; i++)
         r = get_int(db, stmt, ints[i].key, ints[i].value, err);
     if (!r)
+        r = get_later_int(db, stmt, "descriptor", &descriptor, err);
+    if (!r && !descriptor)
+        descriptor = dimension;
+    if (!r)
         r = get_later_int(db, stmt, "background", &background, err);
     if (!r)
         r = get_model(db, stmt, meta.settings.model, sizeof meta.settings.model, err);
-    if (!r && (dimension < 1 || dimension > LIMIT_DIMENSION || metric > STORE_COSINE))
+    if (!r && (dimension < 1 || descriptor < dimension || descriptor > LIMIT_DIMENSION || metric > STORE_COSINE))
         r = err_set(err, ERR_CORRUPT, "%s is damaged: its settings make no sense", file);
     sqlite3_finalize(stmt);
     if (r)
         return r;
     meta.settings.dimension = (uint32_t)dimension;
+    meta.settings.descriptor = (uint32_t)descriptor;
     meta.settings.metric = (enum store_metric)metric;
     meta.settings.thumbnails = thumbnails != 0;
     meta.settings.background = (uint32_t)background;

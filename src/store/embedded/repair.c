@@ -91,12 +91,12 @@ static enum result open_vectors(struct repair *p, struct err *err)
     const char *mended = NULL;
     enum result r = embedded_path(file, p->path, "vectors.f16", err);
     if (!r)
-        r = embedded_vectors_mend(p->sys, file, p->meta.settings.dimension, p->meta.id, &mended, err);
+        r = embedded_vectors_mend(p->sys, file, p->meta.settings.descriptor, p->meta.id, &mended, err);
     if (r)
         return r;
     if (mended)
         say(p, 1, "%s", mended);
-    r = embedded_vectors_open(p->sys, file, p->meta.settings.dimension, p->meta.id, &p->vectors, err);
+    r = embedded_vectors_open(p->sys, file, p->meta.settings.descriptor, p->meta.id, &p->vectors, err);
     if (r)
         return r;
     uint64_t slots = p->vectors.capacity < LIMIT_RECORDS ? p->vectors.capacity : LIMIT_RECORDS;

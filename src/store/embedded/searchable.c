@@ -31,7 +31,7 @@ enum result embedded_searchable_query(const struct embedded_collection *c, const
     uint32_t dim = c->meta.settings.dimension;
     uint16_t *halves = malloc(dim * sizeof *halves);
     enum result r =
-        halves ? store_vector_to_f16(vector, given, dim, "the vector to search for", halves, err)
+        halves ? store_vector_to_f16(vector, store_query_given(&c->meta.settings, given), dim, "the vector to search for", halves, err)
                : err_no_memory(err);
     if (!r)
         c->kernel->f16_to_f32(halves, out, dim);

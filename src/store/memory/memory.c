@@ -210,7 +210,7 @@ static enum result memory_stats(
         const struct record *n = &c->records[i];
         items[i] = n->itemid;
         stats.bytes_memory += sizeof *n + strlen(n->tags) + strlen(n->brief) + 2 + n->thumbnail_len +
-                              c->settings.dimension * sizeof(float);
+                              c->settings.descriptor * sizeof(float);
     }
     qsort(items, c->count, sizeof *items, compare_ids);
     for (size_t i = 0; i < c->count; i++)
@@ -258,7 +258,7 @@ static enum result set_vector(
     const struct collection *c, struct record *n, const struct store_write *w, struct err *err)
 {
     char what[64];
-    uint32_t dim = c->settings.dimension;
+    uint32_t dim = c->settings.descriptor;
     uint16_t *halves = malloc(dim * sizeof *halves);
     float *vector = malloc(dim * sizeof *vector);
     snprintf(what, sizeof what, "the vector of fileid %" PRId64, w->fileid);
@@ -348,7 +348,7 @@ static enum result memory_write(void *state, const char *name, struct store_writ
         goto out;
     }
     for (n = 0; !r && n < c->count; n++)
-        if (!record_copy(&records[n], &c->records[n], c->settings.dimension))
+        if (!record_copy(&records[n], &c->records[n], c->settings.descriptor))
             r = err_no_memory(err);
     for (size_t i = 0; !r && i < count; i++)
         r = do_write(c, records, &n, &writes[i], err);
@@ -464,7 +464,7 @@ static enum result memory_search(void *state, const char *name, const struct sto
     uint16_t *halves = malloc(dim * sizeof *halves);
     float *q = malloc(dim * sizeof *q);
     struct hit *hits = malloc((c->count + 1) * sizeof *hits);
-    r = halves && q && hits ? store_vector_to_f16(query->vector, query->dimension, dim,
+    r = halves && q && hits ? store_vector_to_f16(query->vector, store_query_given(&c->settings, query->dimension), dim,
                                   "the vector to search for", halves, err)
                             : err_no_memory(err);
     if (r)

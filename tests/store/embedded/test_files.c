@@ -242,6 +242,18 @@ static void test_newer_format(void **state)
     assert_int_equal(test_count(store, "d"), 0);
 }
 
+/* Written before there were descriptors: the vector is all there is. */
+static void test_without_descriptor(void **state)
+{
+    struct store_settings settings;
+    test_create(store, "c", DIM, STORE_L2);
+    store_close(store);
+    sql(file_of("c", "meta.db"), "DELETE FROM settings WHERE key = 'descriptor'");
+    open_store();
+    OK(store_settings(store, "c", &settings, err));
+    assert_true(settings.dimension == DIM && settings.descriptor == DIM);
+}
+
 static void test_missing_files(void **state)
 {
     const char *names[] = {"meta.db", "vectors.f16", "pictures.db"};
@@ -630,7 +642,7 @@ int main(void)
         T(test_lock),
         T(test_data_folder),
         T(test_leftovers),
-        T(test_newer_format),
+        T(test_newer_format), T(test_without_descriptor),
         T(test_missing_files),
         T(test_swapped_files),
         T(test_damaged_header),
