@@ -69,6 +69,8 @@ bool filter_rows_contain(const struct filter_rows *rows, uint32_t row);
 size_t filter_rows_list(const struct filter_rows *rows, uint64_t offset, uint32_t *out, size_t max);
 /* Set bit r % 64 of words[r / 64] for each row r below 64 × count. Other bits are left alone. */
 void filter_rows_words(const struct filter_rows *rows, uint64_t *words, size_t count);
+/* A set of `count` words from malloc(), a multiple of 1,024 of them; they are its own on success. */
+enum result filter_rows_of(uint64_t *words, size_t count, struct filter_rows **out) ERR_MUST_USE;
 /* Bit r % 64 of word r / 64 for each row r; rows beyond are not in the set. As long as the rows. */
 const uint64_t *filter_rows_direct(const struct filter_rows *rows, size_t *count);
 struct roaring_bitmap_s;

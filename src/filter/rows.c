@@ -107,6 +107,11 @@ out:
     return ERR_OK;
 }
 
+enum result filter_rows_of(uint64_t *words, size_t count, struct filter_rows **out)
+{
+    return filter_rows_new(words, count, out);
+}
+
 struct filter_rows *filter_rows_share(struct filter_rows *rows)
 {
     atomic_fetch_add_explicit(&rows->holders, 1, memory_order_relaxed);

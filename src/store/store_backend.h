@@ -75,4 +75,19 @@ enum result store_vector_to_f16(const float *vector, uint32_t given, uint32_t di
 bool store_filter_matches(
     const struct filter *filter, int64_t fileid, int64_t itemid, const char *tags, const char *brief);
 
+/*
+ * Facets, for backends that can hand their records or columns to a counter of filter/facet.h. `paths` gives
+ * texts of fields, all of them the caller's to free.
+ */
+struct filter_facet_counter;
+struct store_facet_source {
+    void *user;
+    uint64_t records; /* that the filter is true for */
+    enum result (*count)(void *user, struct filter_facet_counter *counter, struct err *err);
+    enum result (*paths)(void *user, char ***fields, size_t *count, struct err *err);
+};
+/* The field that was asked for, or tags and the paths that are worth most. */
+enum result store_facets_from(const struct store_facet_source *source, const struct store_facet_query *query,
+    struct store_facets *out, struct err *err) ERR_MUST_USE;
+
 #endif

@@ -240,6 +240,107 @@ static void test_deleting_many(void **state)
     filter_free(filter);
 }
 
+static struct store_facets facets_of(
+    struct store *s, const char *field, uint32_t limit, const struct filter *filter)
+{
+    struct store_facets facets = {0};
+    struct store_facet_query query = {.field = field, .limit = limit, .filter = filter};
+    OK(store_facets(s, "c", &query, 0, &facets, err));
+    return facets;
+}
+
+/* "field: value=count value=count … of distinct" for each field, in lines. */
+static char *facets_text(const struct store_facets *facets)
+{
+    struct buf text;
+    buf_init(&text, LIMIT_MIB);
+    assert_int_equal(buf_append_str(&text, ""), ERR_OK);
+    for (size_t i = 0; i < facets->count; i++) {
+        const struct store_facet *f = &facets->items[i];
+        assert_int_equal(buf_appendf(&text, "%s:", f->field), ERR_OK);
+        for (size_t j = 0; j < f->count; j++)
+            assert_int_equal(
+                buf_appendf(&text, " %s=%d", f->values[j].json, (int)f->values[j].count), ERR_OK);
+        assert_int_equal(buf_appendf(&text, " of %d\n", (int)f->distinct), ERR_OK);
+    }
+    return buf_take(&text, NULL);
+}
+
+static void check_facets(
+    struct store *s, const char *field, uint32_t limit, const char *filter, const char *want)
+{
+    struct filter *parsed = filter ? parse(filter) : NULL;
+    struct store_facets facets = facets_of(s, field, limit, parsed);
+    char *text = facets_text(&facets);
+    assert_string_equal(text, want);
+    free(text);
+    store_facets_free(&facets);
+    filter_free(parsed);
+}
+
+static void test_facets(void **state)
+{
+    struct store *s = test_store_of(state);
+    test_create(s, "c", 4, STORE_L2);
+    put(s, 1, 1, "[\"red\",\"new\"]", "{\"price\":5,\"in\":{\"stock\":true},\"id\":\"a\",\"size\":[1,2]}");
+    put(s, 2, 1, "[\"red\",\"red\"]", "{\"price\":5,\"in\":{\"stock\":false},\"id\":\"b\",\"size\":[1]}");
+    put(s, 3, 3, "[]", "{\"price\":5.0,\"in\":{\"stock\":true},\"id\":\"c\",\"same\":null}");
+    put(s, 4, 4, "[\"blue\"]", "{\"price\":\"5\",\"id\":\"d\\\"\\n\"}");
+    check_facets(s, "tags", 10, NULL, "tags: \"red\"=2 \"blue\"=1 \"new\"=1 of 3\n");
+    check_facets(s, "tags", 1, NULL, "tags: \"red\"=2 of 3\n");
+    check_facets(s, "tags", 10, "fileid != 1", "tags: \"blue\"=1 \"red\"=1 of 2\n");
+    check_facets(s, "tags", 10, "fileid > 9", "tags: of 0\n");
+    check_facets(s, "brief['price']", 9, NULL, "brief[\"price\"]: 5=2 5.0=1 \"5\"=1 of 3\n");
+    check_facets(s, "brief[\"in\"][\"stock\"]", 9, NULL, "brief[\"in\"][\"stock\"]: true=2 false=1 of 2\n");
+    check_facets(s, "brief[\"size\"][0]", 9, NULL, "brief[\"size\"][0]: 1=2 of 1\n");
+    check_facets(s, "brief[\"size\"][1]", 9, NULL, "brief[\"size\"][1]: 2=1 of 1\n");
+    check_facets(s, "brief[\"size\"]", 9, NULL, "brief[\"size\"]: of 0\n"); /* lists are no values */
+    check_facets(s, "brief[\"in\"]", 9, NULL, "brief[\"in\"]: of 0\n");
+    check_facets(s, "brief[\"absent\"]", 9, NULL, "brief[\"absent\"]: of 0\n");
+    check_facets(s, "brief[\"id\"]", 9, "fileid == 4", "brief[\"id\"]: \"d\\\"\\n\"=1 of 1\n");
+    /* Without a field: what tells records apart, the most useful first; an id of each record is not. */
+    check_facets(s, NULL, 2, NULL,
+        "tags: \"red\"=2 \"blue\"=1 of 3\n"
+        "brief[\"in\"][\"stock\"]: true=2 false=1 of 2\n"
+        "brief[\"price\"]: 5=2 5.0=1 of 3\n");
+    struct store_facets facets = {0};
+    const char *bad[] = {"", "fileid", "itemid", "brief", "tags[0]", "brief[", "nonsense",
+        "brief[\"a\"] == 1 or brief[\"b\"]", "brief[\"a\"] + 1", "not brief[\"a\"]", "1"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        struct store_facet_query query = {.field = bad[i], .limit = 3};
+        struct err err = {0};
+        assert_int_equal(store_facets(s, "c", &query, 0, &facets, &err), ERR_INVALID);
+        assert_string_equal(err.field, "field");
+    }
+    struct store_facet_query query = {.field = "tags", .limit = 0};
+    REFUSED(ERR_INVALID, "limit", store_facets(s, "c", &query, 0, &facets, err));
+    query.limit = LIMIT_FACET_VALUES + 1;
+    REFUSED(ERR_INVALID, "limit", store_facets(s, "c", &query, 0, &facets, err));
+    query.limit = LIMIT_FACET_VALUES;
+    REFUSED(ERR_NOT_FOUND, "\"absent\"", store_facets(s, "absent", &query, 0, &facets, err));
+}
+
+/* At most LIMIT_FACET_FIELDS paths come back unasked. */
+static void test_facets_of_many_fields(void **state)
+{
+    struct store *s = test_store_of(state);
+    struct buf brief;
+    test_create(s, "c", 4, STORE_L2);
+    for (int64_t i = 0; i < 8; i++) {
+        buf_init(&brief, LIMIT_BRIEF_TEXT);
+        for (int k = 0; k < 20; k++)
+            assert_int_equal(buf_appendf(&brief, "%c\"k%02d\":%d", k ? ',' : '{', k, (int)(i / 2)), ERR_OK);
+        assert_int_equal(buf_append_str(&brief, "}"), ERR_OK);
+        put(s, i, i, "[]", brief.data);
+        buf_free(&brief);
+    }
+    struct store_facets facets = facets_of(s, NULL, 100, NULL);
+    assert_int_equal(facets.count, 1 + LIMIT_FACET_FIELDS);
+    assert_string_equal(facets.items[1].field, "brief[\"k00\"]"); /* equally good ones by name */
+    assert_int_equal(facets.items[1].count, 4);
+    store_facets_free(&facets);
+}
+
 static void test_deadlines(void **state)
 {
     struct store *s = test_store_of(state);
@@ -378,7 +479,8 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
 #define T(name) cmocka_unit_test_setup_teardown(name, test_setup, test_teardown)
         T(test_counting), T(test_writes_are_seen), T(test_text_that_is_not_json), T(test_searching),
-        T(test_browsing), T(test_deleting), T(test_deleting_many), T(test_deadlines), T(test_random_filters),
+        T(test_browsing), T(test_deleting), T(test_deleting_many), T(test_facets),
+        T(test_facets_of_many_fields), T(test_deadlines), T(test_random_filters),
     };
     return _cmocka_run_group_tests(test_backend, tests, sizeof tests / sizeof *tests, NULL, NULL);
 }

@@ -88,6 +88,8 @@ enum result embedded_collection_count(struct embedded_collection *c, const struc
     int64_t deadline_ms, uint64_t *out, struct err *err) ERR_MUST_USE;
 enum result embedded_collection_browse(struct embedded_collection *c, const struct store_browse *browse,
     int64_t deadline_ms, struct store_records *out, struct err *err) ERR_MUST_USE;
+enum result embedded_collection_facets(struct embedded_collection *c, const struct store_facet_query *query,
+    int64_t deadline_ms, struct store_facets *out, struct err *err) ERR_MUST_USE; /* facets.c */
 enum result embedded_collection_thumbnail(struct embedded_collection *c, int64_t fileid, int64_t deadline_ms,
     struct buf *out, struct err *err) ERR_MUST_USE;
 enum result embedded_collection_stats(struct embedded_collection *c, int64_t deadline_ms,

@@ -15,6 +15,7 @@
 #include "store/embedded/columns.h"
 
 #include "base/clock.h"
+#include "filter/facet.h"
 #include "store/embedded/collection.h"
 
 #include <inttypes.h>
@@ -336,4 +337,30 @@ uint64_t embedded_columns_bytes(struct embedded_columns *f)
         filter_columns_stats(f->columns, &stats);
     pthread_rwlock_unlock(&f->lock);
     return stats.bytes;
+}
+
+static enum result gone(struct err *err)
+{
+    return err_set(err, ERR_BUSY, "what filters need is being made anew; ask again in a moment");
+}
+
+enum result embedded_columns_facet(struct embedded_columns *f, struct filter_facet_counter *counter,
+    const struct filter_rows *rows, struct err *err)
+{
+    pthread_rwlock_rdlock(&f->lock);
+    enum result r = f->state == EMBEDDED_COLUMNS_READY ? filter_facet_columns(counter, f->columns, rows, err)
+                                                       : gone(err);
+    pthread_rwlock_unlock(&f->lock);
+    return r;
+}
+
+enum result embedded_columns_paths(
+    struct embedded_columns *f, size_t max, char ***fields, size_t *count, struct err *err)
+{
+    pthread_rwlock_rdlock(&f->lock);
+    enum result r = f->state == EMBEDDED_COLUMNS_READY
+                        ? filter_facet_paths(f->columns, max, fields, count, err)
+                        : gone(err);
+    pthread_rwlock_unlock(&f->lock);
+    return r;
 }

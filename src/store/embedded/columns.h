@@ -68,6 +68,13 @@ enum result embedded_columns_select(struct embedded_collection *c, const struct 
     int64_t deadline_ms, struct embedded_snapshot *snapshot, struct embedded_selection *out,
     struct err *err) ERR_MUST_USE;
 
+/* For facets.c: one field of these rows; ERR_BUSY where the columns are no longer there. */
+struct filter_facet_counter;
+enum result embedded_columns_facet(struct embedded_columns *f, struct filter_facet_counter *counter,
+    const struct filter_rows *rows, struct err *err) ERR_MUST_USE;
+enum result embedded_columns_paths(
+    struct embedded_columns *f, size_t max, char ***fields, size_t *count, struct err *err) ERR_MUST_USE;
+
 /* Of memory. */
 uint64_t embedded_columns_bytes(struct embedded_columns *f);
 

@@ -532,6 +532,18 @@ static enum result embedded_browse(void *state, const char *name, const struct s
     return r;
 }
 
+static enum result embedded_facets(void *state, const char *name, const struct store_facet_query *query,
+    int64_t deadline_ms, struct store_facets *out, struct err *err)
+{
+    struct entry *entry = NULL;
+    enum result r = acquire(state, name, deadline_ms, &entry, err);
+    if (r)
+        return r;
+    r = embedded_collection_facets(entry->collection, query, deadline_ms, out, err);
+    release(state, entry);
+    return r;
+}
+
 static enum result embedded_thumbnail(
     void *state, const char *name, int64_t fileid, int64_t deadline_ms, struct buf *out, struct err *err)
 {
@@ -666,6 +678,7 @@ static const struct store_backend backend = {
     .search = embedded_search,
     .get = embedded_get,
     .browse = embedded_browse,
+    .facets = embedded_facets,
     .thumbnail = embedded_thumbnail,
     .check = embedded_check,
     .backup = embedded_backup,

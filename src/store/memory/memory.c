@@ -7,6 +7,7 @@
 
 #include "base/limits.h"
 #include "kernel/kernel.h"
+#include "store/memory/facets.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -548,6 +549,25 @@ static enum result memory_browse(void *state, const char *name, const struct sto
     return r;
 }
 
+static enum result memory_facets(void *state, const char *name, const struct store_facet_query *query,
+    int64_t deadline_ms, struct store_facets *out, struct err *err)
+{
+    struct memory *m = state;
+    struct collection *c = NULL;
+    enum result r = find(m, name, &c, err);
+    if (r)
+        return r;
+    struct memory_texts *texts = calloc(c->count + 1, sizeof *texts);
+    size_t count = 0;
+    for (size_t i = 0; texts && i < c->count; i++)
+        if (matches(query->filter, &c->records[i]))
+            texts[count++] = (struct memory_texts){c->records[i].tags, c->records[i].brief};
+    r = texts ? memory_count_facets(texts, count, query, out, err) : err_no_memory(err);
+    free(texts);
+    pthread_mutex_unlock(&m->mutex);
+    return r;
+}
+
 static enum result memory_thumbnail(
     void *state, const char *name, int64_t fileid, int64_t deadline_ms, struct buf *out, struct err *err)
 {
@@ -593,6 +613,7 @@ static const struct store_backend backend = {
     .search = memory_search,
     .get = memory_get,
     .browse = memory_browse,
+    .facets = memory_facets,
     .thumbnail = memory_thumbnail,
     .check = memory_check,
 };
