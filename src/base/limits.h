@@ -99,6 +99,9 @@
 #define LIMIT_JOBS_KEPT 64                   /* remembered after their end */
 #define LIMIT_JOB_RESULT LIMIT_MIB           /* JSON text */
 
+/* Learning. */
+#define LIMIT_LEARN_ROWS 100000            /* pictures that one projection is learned from */
+
 /* Index. */
 #define LIMIT_INDEX_EF_BUILD 512             /* candidates looked at when a row is linked */
 #define LIMIT_INDEX_THREADS 64
