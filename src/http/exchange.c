@@ -206,7 +206,7 @@ static unsigned check_head(
         *message = "The headers of the request are too large.";
         return 431;
     }
-    if (!http_is_token(x->request.method) ||
+    if (!http_is_token(x->request.method) || strpbrk(x->raw_target, " \t") ||
         !line_is_plain(x->request.method, url, version, strlen(x->raw_target))) {
         *message = "The request line must be a method, one blank, a path, one blank and the HTTP version.";
         return 400;
