@@ -65,6 +65,7 @@ VENDORS = {
     "jpeglib.h": {"image"},
     "curl/": {"fetch"},
     "microhttpd.h": {"http"},
+    "gnutls/": {"http"},
     "json-c/": JSON_USERS,  # json/json.h hands out json-c's objects, so its users may name them
     "openvino/": {"embed/openvino"},
     "onnxruntime": {"embed/onnxruntime"},

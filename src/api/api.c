@@ -334,6 +334,21 @@ static enum family family_of(const char *path)
     return strncmp(path, "/v1/", 4) == 0 || strcmp(path, "/v1") == 0 ? NATIVE : COMPATIBLE;
 }
 
+/* 429 where a key (or, with `key` NULL, an address) asks more often than it may. */
+static bool too_fast(struct rate *rate, const struct http_request *head, const char *key, struct http_reply *reply)
+{
+    unsigned wait = 1;
+    char text[128];
+    if (!rate || (key ? rate_take(rate, key, &wait) : rate_take_address(rate, head->client, &wait)))
+        return false;
+    snprintf(text, sizeof text, "too many requests %s; try again in %u s", key ? "with this API key" : "from this address", wait);
+    api_error_body(NULL, head->path, 429, text, reply);
+    snprintf(text, sizeof text, "%u", wait);
+    if (http_reply_header(reply, "Retry-After", text))
+        reply->header_count = 0;
+    return true;
+}
+
 /*
  * Who asks for what does not exist learns that only with a key, so that every answer without one is the same. The page
  * and the open routes are found before.
@@ -346,14 +361,22 @@ void api_gate(void *user, const struct http_request *head, struct http_reply *re
     struct err err = {0};
     struct auth_key *grant = NULL;
     struct route_call call = {.api = api, .request = head, .reply = reply};
-    if (is_page(head))
+    if (is_page(head)) {
+        reply->light = true;
         return;
+    }
     const struct route *route = find_route(head, &call, &status, allow, sizeof allow);
     enum route_right right = route ? route->right : ROUTE_SEARCH;
+    reply->light = route && (route->right == ROUTE_OPEN || route->fn == v1_metrics);
+    if (!reply->light && too_fast(api->address_rate, head, NULL, reply))
+        return;
     enum result r = access_check(api->options.auth, head, right, call.collection, &grant, &err);
     if (r)
         metrics_add(METRIC_REFUSED, strcmp(err.field, "Authorization") == 0 ? REFUSED_NO_KEY : REFUSED_RIGHT, 1);
+    bool fast = grant && !reply->light && too_fast(api->key_rate, head, grant->id, reply);
     auth_key_release(grant);
+    if (fast)
+        return;
     if (!route && (r == ERR_OK || strcmp(err.field, "Authorization") != 0)) {
         if (status == 404 && web_find(head->path)) {
             status = 405;
@@ -418,9 +441,14 @@ enum result api_new(const struct api_options *options, struct api **out, struct 
         return err_no_memory(err);
     api->options = *options;
     api->counts = counts_new();
-    if (!api->counts) {
-        free(api);
-        return err_no_memory(err);
+    enum result r = api->counts ? ERR_OK : err_no_memory(err);
+    if (r == ERR_OK && options->rate_per_key)
+        r = rate_new(options->rate_per_key, &api->key_rate, err);
+    if (r == ERR_OK && options->rate_per_address)
+        r = rate_new(options->rate_per_address, &api->address_rate, err);
+    if (r) {
+        api_free(api);
+        return r;
     }
     *out = api;
     return ERR_OK;
@@ -428,7 +456,10 @@ enum result api_new(const struct api_options *options, struct api **out, struct 
 
 void api_free(struct api *api)
 {
-    if (api)
-        free(api->counts);
+    if (!api)
+        return;
+    free(api->counts);
+    rate_free(api->key_rate);
+    rate_free(api->address_rate);
     free(api);
 }

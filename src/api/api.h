@@ -17,6 +17,7 @@ struct api_options {
     struct pipeline *pipeline; /* stays the caller's, outlives the api */
     const char *version;       /* constant string */
     struct auth *auth;         /* the same; NULL: no keys, everything is allowed */
+    unsigned rate_per_key, rate_per_address; /* requests a second; 0: no limit */
     bool access_log;           /* a line for every request */
 };
 

@@ -3,9 +3,11 @@
 #define API_ROUTE_H
 
 #include "api/api.h"
+#include "auth/rate.h"
 
 struct api {
     struct api_options options;
+    struct rate *key_rate, *address_rate; /* NULL: no limit */
     struct counts *counts; /* of requests by route and status; metrics.c */
 };
 

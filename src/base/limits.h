@@ -9,8 +9,9 @@
 #define LIMIT_BODY (32 * LIMIT_MIB)          /* one request body */
 #define LIMIT_BODIES (512 * LIMIT_MIB)       /* all request bodies held at once */
 #define LIMIT_HEADER_BYTES (32 * LIMIT_KIB)  /* request line and headers of one request */
-#define LIMIT_CONNECTIONS 1024
+#define LIMIT_CONNECTIONS 2048
 #define LIMIT_REQUEST_QUEUE 512              /* requests read and waiting for a worker */
+#define LIMIT_CORS_ORIGINS 32
 #define LIMIT_HEADER_MS 10000                /* from the first byte to the end of the headers */
 #define LIMIT_BODY_MS 60000                  /* from the end of the headers to the end of the body */
 #define LIMIT_REQUEST_ID 64                  /* bytes of a client's X-Request-Id; a longer one is replaced */
@@ -26,6 +27,7 @@
 #define LIMIT_KEY_NAME 64                    /* bytes */
 #define LIMIT_KEY_COLLECTIONS 64             /* that one key can be bound to */
 #define LIMIT_KEYS_BYTES LIMIT_MIB           /* DATA/keys.json */
+#define LIMIT_RATE_BUCKETS 8192              /* keys or addresses whose rate is known at once */
 
 /* JSON. */
 #define LIMIT_JSON_DEPTH 32

@@ -245,9 +245,18 @@ static void refuse_locked(struct http_server *server, struct http_conn *conn, st
     buf_init(&text, LIMIT_HTTP_REPLY);
     if (is_over(conn))
         return;
-    /* The socket's buffer is empty, so a short reply fits. Where it does not, a cut-off reply is all there
-     * can be. */
-    if (!http_reply_text(server, reply, with_body, &text) &&
+    /* The socket's buffer is empty, so a short reply fits. Where it does not, a cut-off reply is all there can be. */
+    if (server->tls) {
+        /* The session belongs to its I/O thread; the watcher may not touch it, and ends the connection without a word. */
+        if (pthread_equal(pthread_self(), server->watcher)) {
+            conn->refused = reply->status;
+            shutdown(conn->fd, SHUT_RDWR);
+            set_state(conn, HTTP_CONN_GONE, clock_now_ms(), 0);
+            return;
+        }
+        if (!http_reply_text(server, reply, with_body, &text))
+            http_tls_write(conn->mhd, text.data, text.len);
+    } else if (!http_reply_text(server, reply, with_body, &text) &&
         send(conn->fd, text.data, text.len, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
         linger = 1;
     conn->refused = reply->status;

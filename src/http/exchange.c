@@ -42,6 +42,8 @@ struct http_exchange {
     enum phase phase;
     bool counted; /* among server->active */
     bool head_only;
+    bool light;   /* says the gate */
+    bool working; /* counted in server->working */
     char *raw_target;
     struct http_target target;
     void *header_memory;
@@ -110,6 +112,8 @@ void http_exchange_done(
     *context = NULL;
     if (!x)
         return;
+    if (x->working)
+        atomic_fetch_sub(&x->server->working, 1);
     tell_done(x);
     http_conn_end(x->server, x->conn, x->counted);
     if (x->response)
@@ -252,6 +256,7 @@ static enum MHD_Result send_response(struct http_exchange *x)
 /* What every reply to this request has, whichever way it goes. */
 static void sign(struct http_exchange *x, struct http_reply *reply)
 {
+    reply->origin = http_cors_match(x->server, &x->request);
     x->status = reply->status;
     x->sent = reply->static_body ? reply->static_len : reply->body.len;
     memcpy(x->user_text, reply->user_text, sizeof x->user_text);
@@ -300,7 +305,7 @@ static enum MHD_Result refuse_with(struct http_exchange *x, unsigned status, con
 
 static bool is_preflight(const struct http_exchange *x)
 {
-    return x->server->cors_origin && strcmp(x->request.method, "OPTIONS") == 0 &&
+    return x->server->cors_count && strcmp(x->request.method, "OPTIONS") == 0 &&
            http_header(&x->request, "Origin") && http_header(&x->request, "Access-Control-Request-Method");
 }
 
@@ -327,6 +332,7 @@ static enum MHD_Result admit(struct http_exchange *x)
         server->options.gate(server->options.user, &x->request, &reply);
     if (reply.status >= 400)
         return refuse(x, &reply, true);
+    x->light = reply.light;
     http_reply_release(&reply);
     x->phase = PHASE_READING;
     return MHD_YES;
@@ -403,6 +409,20 @@ static enum MHD_Result take_body(struct http_exchange *x, const char *data, size
     return throw_away(x, size);
 }
 
+/* Whether there is room for one more. What is light is not counted: who watches the server must reach it when it is busy. */
+static bool enter(struct http_exchange *x)
+{
+    unsigned most = x->server->options.max_active;
+    if (x->light || most == 0)
+        return true;
+    if (atomic_fetch_add(&x->server->working, 1) >= most) {
+        atomic_fetch_sub(&x->server->working, 1);
+        return false;
+    }
+    x->working = true;
+    return true;
+}
+
 /* The whole request is here: hand it to the workers. */
 static enum MHD_Result last_call(struct http_exchange *x)
 {
@@ -417,7 +437,7 @@ static enum MHD_Result last_call(struct http_exchange *x)
     metrics_change(METRIC_QUEUE_LENGTH, QUEUE_REQUESTS, 1);
     /* Suspended first: a worker may resume it before queue_try_push() returns. */
     MHD_suspend_connection(x->mhd);
-    if (queue_try_push(server->queue, x) == ERR_OK)
+    if (enter(x) && queue_try_push(server->queue, x) == ERR_OK)
         return MHD_YES;
     metrics_change(METRIC_QUEUE_LENGTH, QUEUE_REQUESTS, -1);
     struct http_reply reply;
@@ -482,6 +502,9 @@ static void serve(struct http_exchange *x)
         http_reply_error(
             server, &reply, x->request.path, 500, "The server made a reply without a valid status.");
     log_request(NULL, NULL);
+    if (x->working) /* what is left is the client's to take */
+        atomic_fetch_sub(&server->working, 1);
+    x->working = false;
     release_body(x);
     make_response(x, &reply, false);
     http_reply_release(&reply);

@@ -57,6 +57,8 @@ struct http_reply {
     } headers[12];
     size_t header_count;
     char user_text[32]; /* for http_done: here the id of the key */
+    bool light;         /* set by the gate: costs next to nothing, and is answered also when `max_active` is reached */
+    const char *origin; /* the server's own */
 };
 
 typedef void (*http_handler)(void *user, const struct http_request *request, struct http_reply *reply);
@@ -85,7 +87,9 @@ struct http_options {
     unsigned workers;     /* 0: 32 */
     size_t max_body;      /* 0: LIMIT_BODY */
     int64_t header_ms, body_ms, idle_ms, request_ms; /* 0: the values of limits.h */
-    const char *cors_origin; /* "*", one origin, or NULL: no CORS headers */
+    const char *cors_origin; /* "*", origins separated by commas, or NULL: no CORS headers */
+    const char *tls_cert, *tls_key; /* files, PEM, the certificate with its chain; NULL: no TLS. At most one server has it */
+    unsigned max_active;     /* requests that are read and not yet answered; 0: as many as workers and queue hold */
     http_handler handler;
     http_gate gate;             /* may be NULL */
     http_error_body error_body; /* may be NULL: plain text */
@@ -99,6 +103,8 @@ struct http_server;
 enum result http_server_start(const struct http_options *options, struct http_server **out, struct err *err) ERR_MUST_USE;
 /* Stop accepting, wait up to `grace_ms` for requests that run, then end. NULL is accepted. */
 void http_server_stop(struct http_server *server, int64_t grace_ms);
+/* Read certificate and key again; new connections get them. On failure those in use stay. */
+enum result http_server_reload(struct http_server *server, struct err *err) ERR_MUST_USE;
 unsigned http_server_port(const struct http_server *server);
 
 /* Value of a header by its name in any case, or NULL. */

@@ -17,6 +17,7 @@
 #include "base/queue.h"
 #include "http/http.h"
 
+#include <gnutls/abstract.h>
 #include <microhttpd.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -64,6 +65,10 @@ void http_reply_init(struct http_reply *reply);
 /* An error found by the server itself; `path` may be NULL. */
 void http_reply_error(struct http_server *server, struct http_reply *reply, const char *path, unsigned status,
     const char *message);
+/* The allowed origin that a request names, or NULL. */
+const char *http_cors_match(const struct http_server *server, const struct http_request *head);
+/* "a, b" into server->cors. ERR_INVALID for what is no origin, ERR_TOO_LARGE. */
+enum result http_cors_parse(struct http_server *server, const char *list, struct err *err) ERR_MUST_USE;
 void http_reply_preflight(struct http_reply *reply, const struct http_request *head);
 /* Both take the reply's body. `close`: say "Connection: close". NULL and ERR_NO_MEMORY when out of memory. */
 struct MHD_Response *http_reply_response(struct http_server *server, struct http_reply *reply, bool close);
@@ -132,6 +137,17 @@ void *http_exchange_work(void *server); /* the thread of a worker */
 /* Fills id and trace_id from the headers. */
 void http_identify(struct http_request *request);
 
+/* --- tls.c ---------------------------------------------------------------------------------------------- */
+
+enum result http_tls_load(const char *cert, const char *key, struct err *err) ERR_MUST_USE;
+/* When no connection is left. */
+void http_tls_free(void);
+/* gnutls_certificate_retrieve_function2 */
+int http_tls_certificate(gnutls_session_t session, const gnutls_datum_t *names, int name_count,
+    const gnutls_pk_algorithm_t *algorithms, int algorithm_count, gnutls_pcert_st **chain, unsigned *count, gnutls_privkey_t *key);
+/* An error past libmicrohttpd. On the connection's own I/O thread only. */
+void http_tls_write(struct MHD_Connection *mhd, const char *data, size_t len);
+
 /* --- multipart.c ---------------------------------------------------------------------------------------- */
 
 /* The parts of a multipart/form-data body into `out`, which the caller releases in either case. */
@@ -154,7 +170,9 @@ enum result http_listen(const char *address, int *out_fd, unsigned *out_port, st
 
 struct http_server {
     struct http_options options; /* defaults filled in; strings are copies */
-    char *cors_origin;
+    char *cors_memory, *cors[LIMIT_CORS_ORIGINS]; /* "*" alone, or origins; see reply.c */
+    size_t cors_count;
+    bool tls;
     unsigned port;
     struct MHD_Daemon *daemon;
     struct queue *queue; /* of struct http_exchange */
@@ -173,6 +191,7 @@ struct http_server {
     atomic_bool stopping;  /* no new connection, no new request */
     atomic_bool aborting;  /* requests that wait are answered with 503 */
     atomic_size_t charged; /* bytes of all bodies */
+    atomic_uint working;   /* requests between their last call and their reply, but for light ones */
     atomic_size_t budget;  /* the most they may be: LIMIT_BODIES, less in tests */
 };
 

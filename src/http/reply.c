@@ -41,14 +41,54 @@ static void collect(
         list_add(
             list, "Content-Type", reply->content_type ? reply->content_type : "application/octet-stream");
     list_add(list, "X-Content-Type-Options", "nosniff");
-    if (server->cors_origin) {
-        list_add(list, "Access-Control-Allow-Origin", server->cors_origin);
-        if (strcmp(server->cors_origin, "*") != 0)
-            list_add(list, "Vary", "Origin");
+    bool any = server->cors_count == 1 && strcmp(server->cors[0], "*") == 0;
+    if (server->cors_count && !any)
+        list_add(list, "Vary", "Origin");
+    /* One alone is always named: browsers compare it themselves. */
+    const char *allowed = server->cors_count == 1 ? server->cors[0] : reply->origin;
+    if (allowed) {
+        list_add(list, "Access-Control-Allow-Origin", allowed);
         list_add(list, "Access-Control-Expose-Headers", "X-Request-Id, Retry-After, Location");
     }
     for (size_t i = 0; i < reply->header_count; i++)
         list_add(list, reply->headers[i].name, reply->headers[i].value);
+}
+
+const char *http_cors_match(const struct http_server *server, const struct http_request *head)
+{
+    const char *origin = http_header(head, "Origin");
+    for (size_t i = 0; origin && i < server->cors_count; i++)
+        if (strcmp(server->cors[i], origin) == 0)
+            return server->cors[i];
+    return NULL;
+}
+
+/* scheme://host[:port], as browsers send it; a path or a slash at the end would never match. */
+static bool is_origin(const char *text)
+{
+    const char *host = strstr(text, "://");
+    if (strcmp(text, "*") == 0)
+        return true;
+    return host && host > text && host[3] && !strpbrk(host + 3, "/ ?#") && strspn(text, "abcdefghijklmnopqrstuvwxyz+.-0123456789") == (size_t)(host - text);
+}
+
+enum result http_cors_parse(struct http_server *server, const char *list, struct err *err)
+{
+    server->cors_memory = strdup(list);
+    if (!server->cors_memory)
+        return err_no_memory(err);
+    char *rest = NULL;
+    for (char *one = strtok_r(server->cors_memory, ", ", &rest); one; one = strtok_r(NULL, ", ", &rest)) {
+        if (server->cors_count == LIMIT_CORS_ORIGINS)
+            return err_set(err, ERR_TOO_LARGE, "There are more than %d origins for CORS.", LIMIT_CORS_ORIGINS);
+        if (!is_origin(one))
+            return err_set(err, ERR_INVALID, "\"%.100s\" is no origin for CORS: write https://shop.example, without a path", one);
+        server->cors[server->cors_count++] = one;
+    }
+    for (size_t i = 0; i < server->cors_count; i++)
+        if (server->cors_count > 1 && strcmp(server->cors[i], "*") == 0)
+            return err_set(err, ERR_INVALID, "`*` among other origins for CORS: it means all of them; give it alone");
+    return ERR_OK;
 }
 
 void http_reply_init(struct http_reply *reply)

@@ -44,19 +44,28 @@ static size_t on_unescape(void *arg, struct MHD_Connection *mhd, char *text)
 
 static enum result start_daemon(struct http_server *server, int fd, struct err *err)
 {
+    static char priorities[] = "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2";
     struct MHD_OptionItem pool[] = {
         {MHD_OPTION_THREAD_POOL_SIZE, (intptr_t)server->options.io_threads, NULL},
         {MHD_OPTION_END, 0, NULL},
     };
     if (server->options.io_threads < 2)
         pool[0].option = MHD_OPTION_END; /* a pool of one is refused; without a pool there is one thread */
-    const unsigned flags =
-        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_ITC | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG;
+    struct MHD_OptionItem tls[] = {
+        {MHD_OPTION_HTTPS_CERT_CALLBACK, 0, (void *)(intptr_t)http_tls_certificate},
+        {MHD_OPTION_HTTPS_PRIORITIES, 0, priorities},
+        {MHD_OPTION_END, 0, NULL},
+    };
+    if (!server->tls)
+        tls[0].option = MHD_OPTION_END;
+    const unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_ITC | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG |
+                           (server->tls ? MHD_USE_TLS : 0);
     /* clang-format off */
     server->daemon = MHD_start_daemon(flags, 0, on_accept, server, http_exchange_call, server,
         MHD_OPTION_EXTERNAL_LOGGER, http_conn_log, server, /* first: hears all complaints */
         MHD_OPTION_LISTEN_SOCKET, fd,
         MHD_OPTION_ARRAY, pool,
+        MHD_OPTION_ARRAY, tls,
         MHD_OPTION_CONNECTION_LIMIT, (unsigned)LIMIT_CONNECTIONS,
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_MEMORY,
         MHD_OPTION_CONNECTION_TIMEOUT, 0U, /* conn.c has better ones */
@@ -114,12 +123,19 @@ static enum result init(struct http_server *server, const struct http_options *o
         clock_cond_init(&server->request_ended) || queue_new(LIMIT_REQUEST_QUEUE, &server->queue))
         return err_no_memory(err);
     server->options.listen = strdup(options->listen);
-    if (options->cors_origin)
-        server->cors_origin = strdup(options->cors_origin);
-    server->options.cors_origin = server->cors_origin;
-    if (!server->options.listen || (options->cors_origin && !server->cors_origin))
+    server->options.cors_origin = NULL; /* from here on it is server->cors */
+    if (!server->options.listen)
         return err_no_memory(err);
-    return ERR_OK;
+    server->tls = options->tls_cert != NULL;
+    server->options.tls_cert = server->options.tls_key = NULL;
+    if (server->tls) {
+        server->options.tls_cert = strdup(options->tls_cert);
+        server->options.tls_key = strdup(options->tls_key);
+        enum result r = server->options.tls_cert && server->options.tls_key ? http_server_reload(server, err) : err_no_memory(err);
+        if (r)
+            return r;
+    }
+    return options->cors_origin ? http_cors_parse(server, options->cors_origin, err) : ERR_OK;
 }
 
 enum result http_server_start(const struct http_options *options, struct http_server **out, struct err *err)
@@ -194,13 +210,23 @@ void http_server_stop(struct http_server *server, int64_t grace_ms)
     pthread_cond_destroy(&server->wake_watcher);
     pthread_mutex_destroy(&server->lock);
     free(server->workers);
-    free(server->cors_origin);
-    union {
-        const char *from;
-        char *to;
-    } listen = {.from = server->options.listen};
-    free(listen.to);
+    free(server->cors_memory);
+    if (server->tls)
+        http_tls_free();
+    const char *const copies[] = {server->options.listen, server->options.tls_cert, server->options.tls_key};
+    for (size_t i = 0; i < sizeof copies / sizeof *copies; i++) {
+        union {
+            const char *from;
+            char *to;
+        } copy = {.from = copies[i]};
+        free(copy.to);
+    }
     free(server);
+}
+
+enum result http_server_reload(struct http_server *server, struct err *err)
+{
+    return server->tls ? http_tls_load(server->options.tls_cert, server->options.tls_key, err) : ERR_OK;
 }
 
 unsigned http_server_port(const struct http_server *server)

@@ -31,7 +31,7 @@ struct config {
     char *backup_dir; /* NULL: no backups by request */
     char *fetch_allow[CONFIG_FETCH_ALLOW_MAX];
     size_t fetch_allow_count;
-    unsigned threads, milvus_port;
+    unsigned threads, milvus_port, rate_per_key, rate_per_address, max_active;
     uint32_t vector_dimension; /* 0: not given */
     bool insecure, thumbnails, access_log;
 };

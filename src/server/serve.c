@@ -48,9 +48,9 @@ static bool is_loopback(const char *listen)
 
 static enum result check_exposure(const struct config *config, struct auth *auth, struct err *err)
 {
-    if (config->tls_cert || config->tls_key)
-        return err_set(err, ERR_UNSUPPORTED,
-            "TLS is not in this version; leave --tls-cert and --tls-key away and put a reverse proxy in front");
+    if (!config->tls_cert != !config->tls_key)
+        return err_set(err, ERR_INVALID, "--tls-cert and --tls-key go together: %s is missing",
+            config->tls_cert ? "--tls-key" : "--tls-cert");
     if (is_loopback(config->listen) || config->insecure || auth_is_on(auth))
         return ERR_OK;
     return err_set(err, ERR_DENIED,
@@ -68,12 +68,13 @@ static void log_start(const struct config *config, struct wiring *wiring, unsign
     log_line(LOG_INFO, "lookalike %s, model %s (%u dimensions, %s on %s, %u threads, %s %s), data in %s", LOOKALIKE_VERSION,
         info->manifest.name, info->manifest.dimension, info->precision, info->device, info->threads, info->engine,
         info->engine_version, config->data);
-    log_line(LOG_INFO, "ready after %.1f s: http://%.*s:%u/", (double)(clock_now_us() - started_us) / 1e6, host,
+    log_line(LOG_INFO, "ready after %.1f s: %s://%.*s:%u/", (double)(clock_now_us() - started_us) / 1e6,
+        config->tls_cert ? "https" : "http", host,
         config->listen, port);
 }
 
 /*
- * Connections and open collections need about 1,500 descriptors together; the usual soft limit is 1,024. Where the
+ * Connections and open collections need about 2,500 descriptors together; the usual soft limit is 1,024. Where the
  * hard limit is below that, connections beyond it are refused by the HTTP server, one by one.
  */
 static void raise_descriptor_limit(void)
@@ -83,6 +84,22 @@ static void raise_descriptor_limit(void)
         limit.rlim_cur = limit.rlim_max;
         if (setrlimit(RLIMIT_NOFILE, &limit))
             log_line(LOG_WARN, "cannot raise the limit of open files: %s", strerror(errno));
+    }
+}
+
+/* SIGHUP: the certificate is read again. Returns the signal that ends the server. */
+static int wait_for_end(const sigset_t *signals, struct http_server *http)
+{
+    for (;;) {
+        struct err err = {0};
+        int number = 0;
+        sigwait(signals, &number);
+        if (number != SIGHUP)
+            return number;
+        if (http_server_reload(http, &err))
+            log_line(LOG_ERROR, "SIGHUP: %s; the one in use stays", err.message);
+        else
+            log_line(LOG_INFO, "SIGHUP: the certificate was read again");
     }
 }
 
@@ -100,13 +117,17 @@ static enum result serve(const struct config *config, const sigset_t *signals, s
         r = wiring_open(config, true, &wiring, err);
     if (r)
         goto out;
-    struct api_options api_options = {.pipeline = wiring_pipeline(wiring), .version = LOOKALIKE_VERSION, .auth = auth, .access_log = config->access_log};
+    struct api_options api_options = {.pipeline = wiring_pipeline(wiring), .version = LOOKALIKE_VERSION, .auth = auth,
+        .rate_per_key = config->rate_per_key, .rate_per_address = config->rate_per_address, .access_log = config->access_log};
     r = api_new(&api_options, &api, err);
     if (r)
         goto out;
     struct http_options http_options = {
         .listen = config->listen,
         .cors_origin = strcasecmp(config->cors, "none") == 0 ? NULL : config->cors,
+        .tls_cert = config->tls_cert,
+        .tls_key = config->tls_key,
+        .max_active = config->max_active,
         .handler = api_handle,
         .gate = api_gate,
         .error_body = api_error_body,
@@ -119,8 +140,7 @@ static enum result serve(const struct config *config, const sigset_t *signals, s
     if (!auth_is_on(auth) && !is_loopback(config->listen))
         log_line(LOG_WARN, "no API keys and --insecure: everyone who reaches %s can read and change everything", config->listen);
     log_start(config, wiring, http_server_port(http), started);
-    int signal_number = 0;
-    sigwait(signals, &signal_number);
+    int signal_number = wait_for_end(signals, http);
     log_line(LOG_INFO, "%s: stopping", signal_number == SIGINT ? "SIGINT" : "SIGTERM");
 out:
     http_server_stop(http, STOP_GRACE_MS);
@@ -141,6 +161,7 @@ int serve_main(int argc, char **argv)
     sigemptyset(&signals);
     sigaddset(&signals, SIGINT);
     sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGHUP);
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
     signal(SIGPIPE, SIG_IGN);
 
