@@ -59,6 +59,19 @@ enum result v1_collections_list(struct route_call *call, struct err *err)
     return r ? r : too_large(buf_append_str(body, "]}"), err);
 }
 
+/* What it is made of, and how far it is; and the end of the object. */
+static enum result write_index(struct buf *body, const struct store_stats *s)
+{
+    static const char *const states[] = {"none", "building", "ready"};
+    const struct store_index_stats *x = &s->index;
+    return buf_appendf(body,
+        ",\"index\":{\"state\":\"%s\",\"built\":%.4f,\"live\":%" PRIu64 ",\"dead\":%" PRIu64 ",\"waiting\":%" PRIu64
+        ",\"repairs\":%" PRIu64 ",\"saves\":%" PRIu64 ",\"bytes\":{\"codes\":%" PRIu64 ",\"sketches\":%" PRIu64
+        ",\"links\":%" PRIu64 ",\"rows\":%" PRIu64 ",\"memory\":%" PRIu64 "}},\"columns\":{\"bytes\":%" PRIu64 "}}",
+        states[x->state], x->built, x->live, x->dead, x->waiting, x->repairs, x->saves, x->bytes_codes, x->bytes_sketches,
+        x->bytes_links, x->bytes_rows, x->bytes_memory, s->bytes_columns);
+}
+
 enum result v1_collection_stats(struct route_call *call, struct err *err)
 {
     struct store_stats s;
@@ -71,9 +84,11 @@ enum result v1_collection_stats(struct route_call *call, struct err *err)
         r = write_summary(body, call->collection, &s);
     if (r == ERR_OK)
         r = buf_appendf(body,
-            ",\"items\":%" PRIu64 ",\"damaged\":%" PRIu64 ",\"thumbnails\":%s,\"background\":\"%s\",\"bytes\":{\"disk\":%" PRIu64 ",\"memory\":%" PRIu64 "}}",
+            ",\"items\":%" PRIu64 ",\"damaged\":%" PRIu64 ",\"thumbnails\":%s,\"background\":\"%s\",\"bytes\":{\"disk\":%" PRIu64 ",\"memory\":%" PRIu64 "}",
             s.items, s.damaged, s.settings.thumbnails ? "true" : "false",
             pipeline_background_name(s.settings.background), s.bytes_disk, s.bytes_memory);
+    if (r == ERR_OK)
+        r = write_index(body, &s);
     return too_large(r, err);
 }
 

@@ -47,8 +47,10 @@ static void print_json_info(const struct cli_collection_info *c, bool whole)
     printf(",\"dimension\":%u,\"metric\":\"%s\",\"count\":%" PRIu64, c->dimension, c->metric, c->count);
     if (whole)
         printf(",\"items\":%" PRIu64 ",\"damaged\":%" PRIu64 ",\"thumbnails\":%s,\"bytes\":{\"disk\":%" PRIu64
-               ",\"memory\":%" PRIu64 "}",
-            c->items, c->damaged, c->thumbnails ? "true" : "false", c->bytes_disk, c->bytes_memory);
+               ",\"memory\":%" PRIu64 "},\"index\":{\"state\":\"%s\",\"built\":%.4f,\"dead\":%" PRIu64
+               ",\"bytes\":{\"memory\":%" PRIu64 "}},\"columns\":{\"bytes\":%" PRIu64 "}",
+            c->items, c->damaged, c->thumbnails ? "true" : "false", c->bytes_disk, c->bytes_memory, c->index,
+            c->index_built, c->index_dead, c->index_bytes, c->columns_bytes);
     putchar('}');
 }
 
@@ -111,6 +113,11 @@ static enum result stats(const struct collection *c, struct cli_session *session
         "items", info.items, "damaged", info.damaged, "thumbnails", info.thumbnails ? "yes" : "no");
     print_bytes("on disk", info.bytes_disk);
     print_bytes("in memory", info.bytes_memory);
+    if (info.index[0])
+        printf("%-12s %s, %.0f %% linked, %" PRIu64 " dead rows\n", "index", info.index, 100 * info.index_built,
+            info.index_dead);
+    print_bytes("  of memory", info.index_bytes);
+    print_bytes("for filters", info.columns_bytes);
     return ERR_OK;
 }
 

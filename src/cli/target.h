@@ -35,6 +35,9 @@ struct cli_collection_info {
     uint64_t count, items, damaged, bytes_disk,
         bytes_memory; /* beyond `count`: of cli_session_stats() only */
     bool thumbnails;
+    char index[16];                         /* "none", "building", "ready"; "" where it is not known */
+    double index_built;                     /* 0 to 1 */
+    uint64_t index_dead, index_bytes, columns_bytes;
 };
 
 /* `*out` is one allocation: free() it. */

@@ -218,6 +218,13 @@ static void read_info(struct json_object *object, struct cli_collection_info *ou
     out->damaged = number_of(object, "damaged");
     out->bytes_disk = number_of(bytes, "disk");
     out->bytes_memory = number_of(bytes, "memory");
+    struct json_object *index = json_member(object, "index");
+    copy_text(index, "state", out->index, sizeof out->index);
+    if (json_get_double(index, "built", &found, &out->index_built, NULL))
+        out->index_built = 0;
+    out->index_dead = number_of(index, "dead");
+    out->index_bytes = number_of(json_member(index, "bytes"), "memory");
+    out->columns_bytes = number_of(json_member(object, "columns"), "bytes");
     if (json_get_bool(object, "thumbnails", &found, &out->thumbnails, NULL))
         out->thumbnails = false;
 }

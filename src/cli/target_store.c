@@ -77,6 +77,7 @@ static struct store *store_of(void *session)
 static enum result store_info(
     void *session, const char *collection, struct cli_collection_info *out, struct err *err)
 {
+    static const char *const states[] = {"none", "building", "ready"};
     static const char *const metrics[] = {[STORE_L2] = "L2", [STORE_IP] = "IP", [STORE_COSINE] = "COSINE"};
     struct store_stats stats;
     enum result r = store_stats(store_of(session), collection, deadline(), &stats, err);
@@ -90,7 +91,12 @@ static enum result store_info(
         .bytes_disk = stats.bytes_disk,
         .bytes_memory = stats.bytes_memory,
         .thumbnails = stats.settings.thumbnails,
+        .index_built = stats.index.built,
+        .index_dead = stats.index.dead,
+        .index_bytes = stats.index.bytes_memory,
+        .columns_bytes = stats.bytes_columns,
     };
+    snprintf(out->index, sizeof out->index, "%s", states[stats.index.state]);
     snprintf(out->name, sizeof out->name, "%s", collection);
     snprintf(out->model, sizeof out->model, "%s", stats.settings.model);
     snprintf(out->metric, sizeof out->metric, "%s", metrics[stats.settings.metric]);

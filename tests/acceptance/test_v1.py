@@ -92,6 +92,8 @@ def test_the_life_of_a_collection(http):
     assert {"name", "model", "dimension", "metric", "count", "items", "damaged", "thumbnails", "bytes"} <= set(stats)
     assert (stats["name"], stats["metric"], stats["count"], stats["items"], stats["damaged"]) == ("native_life", "L2", 0, 0, 0)
     assert stats["thumbnails"] is True and set(stats["bytes"]) == {"disk", "memory"}
+    assert stats["index"]["state"] == "none" and stats["index"]["live"] == 0  # so few rows are scanned
+    assert set(stats["index"]["bytes"]) == {"codes", "sketches", "links", "rows", "memory"} and stats["columns"] == {"bytes": 0}
     problem(http.put(path), 409)
     assert http.get(path).json()["name"] == "native_life"
     [listed] = [c for c in http.get("/v1/collections").json()["collections"] if c["name"] == "native_life"]

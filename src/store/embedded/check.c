@@ -133,6 +133,21 @@ static enum result check_pictures(struct check *k, struct err *err)
         1, "a thumbnail of fileid", "belongs to no record; it only takes space", err);
 }
 
+/* What is derived can be wrong without any record being damaged; it is made anew by removing derived/. */
+static void say_index(void *user, const char *text)
+{
+    say(user, 1, "the index: %s Stop the server and remove the folder derived of this collection.", text);
+}
+
+static void check_index(struct check *k)
+{
+    if (!embedded_graph_enter(&k->c->graph))
+        return;
+    if (index_check(k->c->graph.index, say_index, k, NULL) == ERR_NO_MEMORY)
+        say(k, 1, "there was no memory to check the index");
+    embedded_graph_leave(&k->c->graph);
+}
+
 enum result embedded_collection_check(
     struct embedded_collection *c, store_check_fn report, void *user, bool *damage, struct err *err)
 {
@@ -152,6 +167,8 @@ enum result embedded_collection_check(
     if (!r && c->meta.settings.thumbnails)
         r = check_pictures(&k, &why);
     embedded_slots_leave(&c->slots, &snapshot);
+    if (!r)
+        check_index(&k);
     sqlite3_close(k.db);
     if (r == ERR_CORRUPT) {
         say(&k, 2, "%s", why.message);

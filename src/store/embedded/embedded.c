@@ -544,6 +544,17 @@ static enum result embedded_facets(void *state, const char *name, const struct s
     return r;
 }
 
+enum result store_embedded_save_index(struct store *store, const char *collection, struct err *err)
+{
+    struct entry *entry = NULL;
+    enum result r = acquire(store->state, collection, CLOCK_NO_DEADLINE, &entry, err);
+    if (r)
+        return r;
+    r = embedded_graph_save(&entry->collection->graph, err);
+    release(store->state, entry);
+    return r;
+}
+
 static enum result embedded_thumbnail(
     void *state, const char *name, int64_t fileid, int64_t deadline_ms, struct buf *out, struct err *err)
 {

@@ -2,13 +2,14 @@
  * kill -9 at a random moment, again and again on the same folder: `test_store_embedded_crash [rounds]`.
  *
  * A child opens the store and writes from several threads: batches of puts, updates and deletes, and a
- * collection that is made and dropped. Through a pipe it tells what it is about to do, and what was
+ * collection that is made and dropped; there are enough records for an index, which it saves all the time. Through a pipe it tells what it is about to do, and what was
  * acknowledged. The parent kills it, opens the store and compares: what was acknowledged is there, what was
  * not even begun is not, and what was under way is there as a whole or not at all.
  */
 #include "support.h"
 
 #include "base/clock.h"
+#include "store/embedded/embedded.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -22,6 +23,8 @@
 #define WRITERS 3
 #define FILES 24 /* of one writer */
 #define BATCH 4
+#define STEADY 2200 /* records that nobody changes, so that there is an index */
+#define FIRST_STEADY 10000
 
 /* What the child says; short enough that a write to the pipe is never split. */
 struct message {
@@ -132,9 +135,18 @@ static void *make_and_drop(void *user)
     return NULL;
 }
 
+/* The index is linked, cut and saved beside the writers; it may not be there yet. */
+static void *save_always(void *user)
+{
+    for (;;)
+        if (store_embedded_save_index(store, "c", NULL))
+            usleep(500);
+    return NULL;
+}
+
 static void child(int pipe_end, int32_t first_version)
 {
-    pthread_t threads[WRITERS + 1];
+    pthread_t threads[WRITERS + 2];
     struct store_open_options options = {.data = folder};
     struct message ready = {.writer = -1};
     out = pipe_end;
@@ -145,7 +157,8 @@ static void child(int pipe_end, int32_t first_version)
     for (int i = 0; i < WRITERS; i++)
         if (pthread_create(&threads[i], NULL, write_batches, (void *)(intptr_t)i))
             _exit(2);
-    if (pthread_create(&threads[WRITERS], NULL, make_and_drop, NULL))
+    if (pthread_create(&threads[WRITERS], NULL, make_and_drop, NULL) ||
+        pthread_create(&threads[WRITERS + 1], NULL, save_always, NULL))
         _exit(2);
     pthread_join(threads[0], NULL);
     _exit(2);
@@ -278,9 +291,22 @@ static void report(void *user, int severity, const char *collection, const char 
     }
 }
 
+static uint64_t loaded; /* lives after which the saved index was of use */
+
+static void wait_for_index(bool linked)
+{
+    struct store_stats stats = {0};
+    for (int tries = 0; stats.index.state != STORE_INDEX_READY || (linked && stats.index.waiting); tries++) {
+        assert_true(tries < 10000);
+        OK(store_stats(store, "c", 0, &stats, err));
+        usleep(1000);
+    }
+    loaded += !linked && stats.index.waiting < STEADY / 2;
+}
+
 static void compare(void)
 {
-    uint64_t want = 0, n = 0;
+    uint64_t want = STEADY, n = 0;
     int problems = 0;
     struct store_open_options options = {.data = folder};
     OK(store_open_embedded(&options, &store, err));
@@ -296,7 +322,8 @@ static void compare(void)
     assert_int_equal(n, want);
     float v[DIM];
     vector_of(0, 0, v);
-    struct store_query q = {.vector = v, .limit = 1000};
+    struct store_query q = {.vector = v, .limit = STEADY + WRITERS * FILES};
+    wait_for_index(false);
     struct store_records r = {0};
     OK(store_search(store, "c", &q, 0, &r, err));
     assert_int_equal(r.count, want);
@@ -306,12 +333,31 @@ static void compare(void)
     store_close(store);
 }
 
+static void put_steady(void)
+{
+    static float v[STEADY][DIM];
+    static struct store_write w[STEADY];
+    uint64_t seed = 11;
+    for (int i = 0; i < STEADY; i++) {
+        for (int j = 0; j < DIM; j++)
+            v[i][j] = (float)(test_random(&seed) % 1000) / 100;
+        w[i] = (struct store_write){.kind = STORE_PUT,
+            .fileid = FIRST_STEADY + i,
+            .tags = "[]",
+            .brief = "{}",
+            .vector = v[i]};
+    }
+    OK(store_write(store, "c", w, STEADY, 0, err));
+    wait_for_index(true); /* what is linked is saved at the close */
+}
+
 static void test_kill(void **state)
 {
     uint64_t seed = (uint64_t)clock_now_us() | 1;
     struct store_open_options options = {.data = folder = test_folder()};
     OK(store_open_embedded(&options, &store, err));
     test_create(store, "c", DIM, STORE_L2);
+    put_steady();
     store_close(store);
     for (int i = 0; i < rounds; i++) {
         one_life(&seed);
@@ -320,6 +366,8 @@ static void test_kill(void **state)
     print_message(
         "# %d lives, %llu batches acknowledged, none lost\n", rounds, (unsigned long long)acknowledged);
     assert_true(acknowledged > (uint64_t)rounds); /* it did write */
+    print_message("# after %llu of them a saved index was of use\n", (unsigned long long)loaded);
+    assert_true(loaded > 0);
     test_folder_remove(folder);
 }
 
