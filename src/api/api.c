@@ -179,8 +179,9 @@ static unsigned native_status(const struct err *err, bool picture)
 /* The statuses that API.md allows beside 200 on the compatible routes, where this error is one of them. */
 static unsigned compatible_status(const struct err *err)
 {
-    if (err->code == ERR_BUSY)
-        return 503;
+    bool picture = strcmp(err->field, "image") == 0 || strcmp(err->field, "url") == 0;
+    if (err->code == ERR_BUSY || (!picture && (err->code == ERR_UNAVAILABLE || err->code == ERR_TIMEOUT)))
+        return 503; /* the store; a picture that cannot be fetched is the client's matter */
     if (err->code == ERR_UNSUPPORTED && strcmp(err->field, "Content-Type") == 0)
         return 415;
     if (err->code == ERR_DENIED && strcmp(err->field, "Authorization") == 0)

@@ -79,13 +79,16 @@ enum result v1_collection_stats(struct route_call *call, struct err *err)
     if (r)
         return r;
     struct buf *body = &call->reply->body;
+    char items[24] = "null"; /* too many to count */
+    if (!s.items_unknown)
+        snprintf(items, sizeof items, "%" PRIu64, s.items);
     r = buf_append_str(body, "{");
     if (r == ERR_OK)
         r = write_summary(body, call->collection, &s);
     if (r == ERR_OK)
         r = buf_appendf(body,
-            ",\"items\":%" PRIu64 ",\"damaged\":%" PRIu64 ",\"thumbnails\":%s,\"background\":\"%s\",\"bytes\":{\"disk\":%" PRIu64 ",\"memory\":%" PRIu64 "}",
-            s.items, s.damaged, s.settings.thumbnails ? "true" : "false",
+            ",\"items\":%s,\"damaged\":%" PRIu64 ",\"thumbnails\":%s,\"background\":\"%s\",\"bytes\":{\"disk\":%" PRIu64 ",\"memory\":%" PRIu64 "}",
+            items, s.damaged, s.settings.thumbnails ? "true" : "false",
             pipeline_background_name(s.settings.background), s.bytes_disk, s.bytes_memory);
     if (r == ERR_OK)
         r = write_index(body, &s);
@@ -182,11 +185,8 @@ enum result v1_healthz(struct route_call *call, struct err *err)
 /* The server listens only after store and model are open; what remains is whether the store still answers. */
 enum result v1_readyz(struct route_call *call, struct err *err)
 {
-    char **names = NULL;
-    size_t count = 0;
     struct err why = {0};
-    enum result r = store_list(pipeline_store(call->pipeline), &names, &count, &why);
-    free(names);
+    enum result r = store_ready(pipeline_store(call->pipeline), call->request->deadline_ms, &why);
     if (r)
         return err_set(err, ERR_BUSY, "not ready: %.400s", why.message);
     return too_large(buf_append_str(&call->reply->body, "{\"status\":\"ready\"}"), err);

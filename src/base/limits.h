@@ -86,6 +86,16 @@
 #define LIMIT_BACKUP_PATH 170               /* bytes of the path of a backup */
 #define LIMIT_BACKUP_PIECE (16 * LIMIT_MIB)  /* of a file, kept as one file in a backup */
 
+/* Milvus. */
+#define LIMIT_MILVUS_REQUEST (4 * LIMIT_MIB)   /* one write; more records are sent in parts */
+#define LIMIT_MILVUS_REPLY (256 * LIMIT_MIB)   /* one reply */
+#define LIMIT_MILVUS_PAGE (16 * LIMIT_MIB)     /* of vectors asked for at once */
+#define LIMIT_MILVUS_SCAN (256 * LIMIT_MIB)    /* of vectors compared here, where Milvus's index finds too little */
+#define LIMIT_MILVUS_IDS 4096                  /* fileids or itemids named in one expression */
+#define LIMIT_MILVUS_ITEMS (1 << 20)           /* records of a collection whose items are counted */
+#define LIMIT_MILVUS_PEM (256 * LIMIT_KIB)     /* a file of certificates */
+#define LIMIT_MILVUS_RECENT 4096               /* writes of this process remembered, a collection */
+
 /* Filter expressions; LANGUAGE of docs/filter.md. */
 #define LIMIT_FACET_FIELDS 12                /* fields whose values are counted where none is named */
 #define LIMIT_FACET_VALUES 1000              /* values of one field in a reply */

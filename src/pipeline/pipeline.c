@@ -329,7 +329,8 @@ static enum result open_collection(struct pipeline *p, const char *collection, i
     enum result r = store_settings(p->options.store, collection, settings, err);
     if (r)
         return r;
-    r = models_get(p->models, settings->model, deadline_ms, &look->model, &why);
+    /* Another program's collection in Milvus does not say its model: the server's own is tried by its dimension. */
+    r = models_get(p->models, *settings->model ? settings->model : NULL, deadline_ms, &look->model, &why);
     look->background = (enum image_background)settings->background;
     if (r == ERR_TIMEOUT)
         return err_set(err, r, "%s", why.message);

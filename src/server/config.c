@@ -32,7 +32,7 @@ static const struct key {
     {"threads", NULL, "N", "0", NUMBER, AT(threads), 1024, "threads for inference; 0: one per CPU"},
     {"fetch-allow", NULL, "CIDR|HOST", NULL, LIST, AT(fetch_allow), 0, "let `url` reach this address range or host although it is private; repeatable"},
     {"cors", NULL, "ORIGIN", "*", TEXT, AT(cors), 0, "origins that browsers may call from, separated by commas; `*`: any, `none`: none"},
-    {"metric", "METRIC_TYPE", "NAME", "L2", TEXT, AT(metric), 0, "distance of new collections: L2, IP, COSINE"},
+    {"metric", "METRIC_TYPE", "NAME", NULL, TEXT, AT(metric), 0, "distance of new collections: L2 (default), IP, COSINE"},
     {"thumbnails", NULL, "yes|no", "yes", FLAG, AT(thumbnails), 0, "keep a small picture of each record in new collections"},
     {"backup-dir", NULL, "DIR", NULL, TEXT, AT(backup_dir), 0, "folder into which clients may ask for backups, and restore from; default: none"},
     {"sandbox", NULL, "auto|yes|no", "auto", TEXT, AT(sandbox), 0, "decode pictures in processes that can do nothing else; auto: where the system can"},
@@ -43,8 +43,21 @@ static const struct key {
     {"access-log", NULL, "yes|no", "no", FLAG, AT(access_log), 0, "a log line for every request"},
     {"insecure", NULL, NULL, "no", FLAG, AT(insecure), 0, "listen beyond this machine although there are no API keys"},
     {"vector-dimension", "VECTOR_DIMENSION", "N", "0", NUMBER, AT(vector_dimension), LIMIT_DIMENSION, "the model must have this many dimensions; 0: any"},
-    {"milvus-host", "MILVUS_HOST", "HOST", NULL, TEXT, AT(milvus_host), 0, "selects the Milvus backend (not in this version)"},
+    {"milvus-host", "MILVUS_HOST", "HOST", NULL, TEXT, AT(milvus_host), 0, "selects the Milvus backend"},
     {"milvus-port", "MILVUS_PORT", "N", "19530", NUMBER, AT(milvus_port), 65535, "port of Milvus"},
+    {"milvus-uri", NULL, "URI", NULL, TEXT, AT(milvus_uri), 0, "http://HOST:PORT, or https:// for TLS; instead of host and port; selects the Milvus backend"},
+    {"milvus-user", NULL, "NAME", NULL, TEXT, AT(milvus_user), 0, "user of Milvus"},
+    {"milvus-password", NULL, "TEXT", NULL, TEXT, AT(milvus_password), 0, "password; better in the environment or the file, where other users do not see it"},
+    {"milvus-token", NULL, "TEXT", NULL, TEXT, AT(milvus_token), 0, "API key for Milvus, instead of user and password"},
+    {"milvus-db", NULL, "NAME", NULL, TEXT, AT(milvus_db), 0, "database of Milvus; default: its default one"},
+    {"milvus-ca", NULL, "FILE", NULL, TEXT, AT(milvus_ca), 0, "PEM file of the authorities to believe; default: the system's"},
+    {"milvus-cert", NULL, "FILE", NULL, TEXT, AT(milvus_cert), 0, "PEM file of our certificate, where Milvus asks for one"},
+    {"milvus-key", NULL, "FILE", NULL, TEXT, AT(milvus_key), 0, "its key"},
+    {"milvus-index", NULL, "KIND", "HNSW", TEXT, AT(milvus_index), 0, "index of new collections: HNSW, IVF_SQ8, IVF_FLAT, FLAT, AUTOINDEX"},
+    {"milvus-ef", NULL, "N", "128", NUMBER, AT(milvus_ef), 32768, "effort of a search by an HNSW index"},
+    {"milvus-nprobe", NULL, "N", "16", NUMBER, AT(milvus_nprobe), 65536, "effort of a search by an IVF index"},
+    {"milvus-consistency", NULL, "LEVEL", "session", TEXT, AT(milvus_consistency), 0, "what a read sees: session, strong, bounded"},
+    {"milvus-timeout", NULL, "MS", "10000", NUMBER, AT(milvus_timeout), 600000, "longest wait for one answer of Milvus, in milliseconds"},
     {"tls-cert", NULL, "FILE", NULL, TEXT, AT(tls_cert), 0, "certificate with its chain, PEM: serve HTTPS; read again on SIGHUP"},
     {"tls-key", NULL, "FILE", NULL, TEXT, AT(tls_key), 0, "key of the certificate, PEM"},
 #undef AT
@@ -271,13 +284,39 @@ static bool mentions_list(int argc, char **argv)
     return false;
 }
 
+static enum result fall_back(char **text, const char *value, struct err *err)
+{
+    if (*text)
+        return ERR_OK;
+    *text = strdup(value);
+    return *text ? ERR_OK : err_no_memory(err);
+}
+
+static enum result check_milvus(const struct config *c, struct err *err)
+{
+    static const char *const levels[] = {"session", "strong", "bounded"}, *const kinds[] = {"HNSW", "IVF_SQ8", "IVF_FLAT", "FLAT", "AUTOINDEX"};
+    bool level = false, kind = false;
+    for (size_t i = 0; i < sizeof levels / sizeof *levels; i++)
+        level |= strcmp(levels[i], c->milvus_consistency) == 0;
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+        kind |= strcmp(kinds[i], c->milvus_index) == 0;
+    if (!level)
+        return err_set(err, ERR_INVALID, "--milvus-consistency: \"%.50s\" is none of session, strong and bounded", c->milvus_consistency);
+    if (!kind)
+        return err_set(err, ERR_INVALID, "--milvus-index: \"%.50s\" is none of HNSW, IVF_SQ8, IVF_FLAT, FLAT and AUTOINDEX", c->milvus_index);
+    if (strcmp(c->backend, "milvus") == 0 && !c->milvus_uri && !c->milvus_host)
+        return err_set(err, ERR_INVALID, "--backend milvus needs the address: set MILVUS_HOST (and MILVUS_PORT), or --milvus-uri http://HOST:PORT");
+    return ERR_OK;
+}
+
 static enum result check(struct config *c, struct err *err)
 {
-    if (!c->backend) {
-        c->backend = strdup(c->milvus_host ? "milvus" : "embedded");
-        if (!c->backend)
-            return err_no_memory(err);
-    }
+    c->metric_given = c->metric != NULL;
+    enum result r = fall_back(&c->backend, c->milvus_host || c->milvus_uri ? "milvus" : "embedded", err);
+    if (r == ERR_OK)
+        r = fall_back(&c->metric, "L2", err);
+    if (r)
+        return r;
     if (strcmp(c->backend, "embedded") != 0 && strcmp(c->backend, "milvus") != 0)
         return err_set(err, ERR_INVALID, "--backend: \"%.50s\" is neither embedded nor milvus", c->backend);
     if (strcmp(c->sandbox, "auto") != 0 && strcmp(c->sandbox, "yes") != 0 && strcmp(c->sandbox, "no") != 0)
@@ -286,7 +325,7 @@ static enum result check(struct config *c, struct err *err)
         return err_set(err, ERR_INVALID, "--log: \"%.50s\" is neither text nor json", c->log);
     if (strcasecmp(c->metric, "L2") && strcasecmp(c->metric, "IP") && strcasecmp(c->metric, "COSINE"))
         return err_set(err, ERR_INVALID, "--metric (METRIC_TYPE): \"%.50s\" is none of L2, IP and COSINE", c->metric);
-    return ERR_OK;
+    return check_milvus(c, err);
 }
 
 enum result config_load(struct config *config, int argc, char **argv, struct err *err)

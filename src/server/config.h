@@ -29,11 +29,14 @@ struct config {
     char *log; /* "text" or "json" */
     char *tls_cert, *tls_key, *milvus_host;
     char *backup_dir; /* NULL: no backups by request */
+    char *milvus_uri, *milvus_user, *milvus_password, *milvus_token, *milvus_db, *milvus_ca, *milvus_cert, *milvus_key;
+    char *milvus_index, *milvus_consistency;
     char *fetch_allow[CONFIG_FETCH_ALLOW_MAX];
     size_t fetch_allow_count;
-    unsigned threads, milvus_port, rate_per_key, rate_per_address, max_active;
+    unsigned threads, milvus_port, milvus_ef, milvus_nprobe, milvus_timeout, rate_per_key, rate_per_address, max_active;
     uint32_t vector_dimension; /* 0: not given */
     bool insecure, thumbnails, access_log;
+    bool metric_given; /* and not the default */
 };
 
 /* Defaults, then the file named by --config or LOOKALIKE_CONFIG, then the environment, then `argv`. argv[0] is skipped.

@@ -22,13 +22,44 @@ struct wiring {
 
 /* --- opening -------------------------------------------------------------------------------------------------- */
 
-static enum result check_backend(const struct config *config, struct err *err)
+static enum store_milvus_consistency consistency_of(const struct config *config)
 {
-    if (strcmp(config->backend, "milvus") == 0)
-        return err_set(err, ERR_UNSUPPORTED,
-            "the Milvus backend is not in this version%s; to use the embedded store give --backend embedded",
-            config->milvus_host ? " (MILVUS_HOST is set, which selects it)" : "");
-    return ERR_OK;
+    if (strcmp(config->milvus_consistency, "strong") == 0)
+        return STORE_MILVUS_STRONG;
+    return strcmp(config->milvus_consistency, "bounded") == 0 ? STORE_MILVUS_BOUNDED : STORE_MILVUS_SESSION;
+}
+
+static enum result open_milvus(const struct config *config, struct store **out, struct err *err)
+{
+    char uri[320];
+    snprintf(uri, sizeof uri, "http://%s:%u", config->milvus_host ? config->milvus_host : "", config->milvus_port);
+    struct store_milvus_options options = {
+        .uri = config->milvus_uri ? config->milvus_uri : uri,
+        .user = config->milvus_user,
+        .password = config->milvus_password,
+        .token = config->milvus_token,
+        .database = config->milvus_db,
+        .ca = config->milvus_ca,
+        .cert = config->milvus_cert,
+        .key = config->milvus_key,
+        .index = config->milvus_index,
+        .ef = config->milvus_ef,
+        .nprobe = config->milvus_nprobe,
+        .timeout_ms = config->milvus_timeout,
+        .consistency = consistency_of(config),
+        .metric = config->metric_given ? config->metric : NULL,
+        .data = config->thumbnails ? config->data : NULL,
+        .deadline_ms = clock_now_ms() + config->milvus_timeout,
+    };
+    return store_open_milvus(&options, out, err);
+}
+
+enum result wiring_open_store(const struct config *config, const char *backend, struct store **out, struct err *err)
+{
+    if (strcmp(backend, "milvus") == 0)
+        return open_milvus(config, out, err);
+    struct store_open_options options = {.data = config->data, .deadline_ms = clock_now_ms() + LOCK_WAIT_MS};
+    return store_open_embedded(&options, out, err);
 }
 
 static enum result open_model(
@@ -78,13 +109,9 @@ static enum store_metric metric_of(const struct config *config)
 
 static enum result open_parts(struct wiring *w, const struct config *config, bool with_model, struct err *err)
 {
-    enum result r = check_backend(config, err);
-    if (r == ERR_OK && with_model)
-        r = open_cage(w, config, err);
-    if (r)
-        return r;
-    struct store_open_options store_options = {.data = config->data, .deadline_ms = clock_now_ms() + LOCK_WAIT_MS};
-    r = store_open_embedded(&store_options, &w->store, err);
+    enum result r = with_model ? open_cage(w, config, err) : ERR_OK; /* before anything that starts threads */
+    if (r == ERR_OK)
+        r = wiring_open_store(config, config->backend, &w->store, err);
     if (r || !with_model)
         return r;
     struct places places;

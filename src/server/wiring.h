@@ -19,4 +19,8 @@ void wiring_close(struct wiring *wiring);
 struct pipeline *wiring_pipeline(struct wiring *wiring);
 struct store *wiring_store(struct wiring *wiring);
 
+/* A store alone, of the kind named ("embedded" or "milvus"): for commands that need two. store_close() it. */
+enum result wiring_open_store(
+    const struct config *config, const char *backend, struct store **out, struct err *err) ERR_MUST_USE;
+
 #endif

@@ -29,6 +29,11 @@ void store_close(struct store *store)
     free(store);
 }
 
+enum result store_ready(struct store *store, int64_t deadline_ms, struct err *err)
+{
+    return store->backend->ready ? store->backend->ready(store->state, deadline_ms, err) : ERR_OK;
+}
+
 enum result store_create(struct store *store, const char *collection, const struct store_settings *settings,
     int64_t deadline_ms, struct err *err)
 {

@@ -45,9 +45,42 @@ struct store_open_options {
 /* ERR_BUSY: another process has the folder open; the sentence names its process id where known. */
 enum result store_open_embedded(
     const struct store_open_options *options, struct store **out, struct err *err) ERR_MUST_USE;
+
+/* Defaults of what is 0 or NULL below. */
+#define STORE_MILVUS_TIMEOUT_MS 10000
+enum store_milvus_consistency {
+    STORE_MILVUS_SESSION, /* a read sees what this process wrote, and what others wrote a moment ago */
+    STORE_MILVUS_STRONG,  /* a read sees everything; Milvus waits for its clock, up to some 100 ms */
+    STORE_MILVUS_BOUNDED, /* a read may miss the last seconds */
+};
+struct store_milvus_options {
+    const char *uri;             /* "http://HOST:PORT", or "https://…" for TLS */
+    const char *user, *password; /* NULL: none */
+    const char *token;           /* an API key, or "user:password"; wins over `user` */
+    const char *database;        /* NULL or "": Milvus's default one */
+    const char *ca, *cert, *key; /* PEM files for TLS; NULL: the system's authorities, no client certificate */
+    const char *index;           /* of new collections: HNSW (default), IVF_SQ8, IVF_FLAT, FLAT, AUTOINDEX */
+    unsigned ef, nprobe;         /* effort of a search; 0: 128 and 16 */
+    unsigned timeout_ms;         /* of one call, where its deadline is later */
+    enum store_milvus_consistency consistency;
+    const char *metric; /* "L2", "IP", "COSINE": a collection with another metric is refused; NULL: any */
+    const char *data;   /* folder for thumbnails, made where absent; NULL: keep none */
+    int64_t deadline_ms; /* for the first sign of life */
+};
+/*
+ * Records and vectors in a Milvus, 2.3 or later (docs/internals/milvus.md). What a call promises is as below,
+ * with these differences, all of them Milvus's: of a descriptor the vector alone is kept; a write is all or nothing up to some megabytes, larger ones are
+ * sent in parts; search finds what Milvus's index finds; tags and brief come back as the same JSON values, not
+ * as the same bytes.
+ * ERR_UNAVAILABLE: nothing answers there, or it refuses the password; the sentence says what to do.
+ */
+enum result store_open_milvus(
+    const struct store_milvus_options *options, struct store **out, struct err *err) ERR_MUST_USE;
 /* Everything in memory and gone with it: for tests of what stands above the store. */
 enum result store_open_memory(struct store **out, struct err *err) ERR_MUST_USE;
 void store_close(struct store *store);
+/* Whether it can serve now: ERR_OK, or why not. What is in this process always can. */
+enum result store_ready(struct store *store, int64_t deadline_ms, struct err *err) ERR_MUST_USE;
 
 /* --- collections ---------------------------------------------------------------------------------------- */
 
@@ -79,6 +112,7 @@ struct store_index_stats {
 struct store_stats {
     struct store_settings settings;
     uint64_t records, items;
+    bool items_unknown; /* too many to count them in time; `items` is 0 */
     uint64_t damaged; /* records whose vector on disk is not what was written */
     uint64_t bytes_disk, bytes_memory; /* all of it, with what follows */
     uint64_t bytes_columns;            /* of what filters need; 0 before the first filter */

@@ -14,6 +14,8 @@
 struct store_backend {
     const char *name;
     void (*close)(void *state);
+    /* NULL where nothing outside of this process is needed. */
+    enum result (*ready)(void *state, int64_t deadline_ms, struct err *err);
     enum result (*create)(void *state, const char *collection, const struct store_settings *settings,
         int64_t deadline_ms, struct err *err);
     enum result (*drop)(void *state, const char *collection, int64_t deadline_ms, struct err *err);

@@ -10,7 +10,7 @@ import urllib.parse
 import numpy
 import pytest
 
-from support import FAILED, INT64_MAX, INT64_MIN, OK, b64, failed, picture, tiny
+from support import FAILED, INT64_MAX, INT64_MIN, LARGEST_FILEID, OK, b64, failed, picture, tiny
 
 # --- how parameters travel: as a query, as JSON, as a form of either kind ------------------------------------------
 
@@ -133,7 +133,7 @@ def test_get(api, catalogue, method, send):
 
 @BODY_ONLY
 def test_int64_beyond_2_to_53_by_every_way(api, collection, send):
-    for fileid, itemid in ((2**53 + 1, -(2**53) - 1), (INT64_MAX, INT64_MIN), (INT64_MIN, INT64_MAX - 1)):
+    for fileid, itemid in ((2**53 + 1, -(2**53) - 1), (LARGEST_FILEID, INT64_MIN), (INT64_MIN, INT64_MAX - 1)):
         reply = send(api, "POST", "/milvus/img/add", {
             "collection": collection, "fileid": fileid, "itemid": itemid, "image": b64(tiny())})
         assert reply.data == fileid
@@ -141,8 +141,8 @@ def test_int64_beyond_2_to_53_by_every_way(api, collection, send):
         assert (stored["fileid"], stored["itemid"]) == (fileid, itemid)
         [stored] = send(api, "POST", "/milvus/img/get", {"collection": collection, "itemid": itemid}).data
         assert stored["fileid"] == fileid
-    assert {h["fileid"] for h in api.search(collection, tiny()).data} == {2**53 + 1, INT64_MAX, INT64_MIN}
-    for fileid in (2**53 + 1, INT64_MAX, INT64_MIN):
+    assert {h["fileid"] for h in api.search(collection, tiny()).data} == {2**53 + 1, LARGEST_FILEID, INT64_MIN}
+    for fileid in (2**53 + 1, LARGEST_FILEID, INT64_MIN):
         assert send(api, "POST", "/milvus/img/delete", {"collection": collection, "fileid": fileid}).code == OK
     assert api.count(collection).data == 0
 

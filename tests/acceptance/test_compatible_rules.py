@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from support import INT64_MAX, INT64_MIN, OK, b64, encode, drawing, failed, json_bytes, picture, tiny
+from support import INT64_MAX, INT64_MIN, LARGEST_FILEID, OK, b64, encode, drawing, failed, json_bytes, picture, tiny
 
 IMAGE = b64(tiny())
 JSON = {"Content-Type": "application/json"}
@@ -74,7 +74,7 @@ def test_collection_of_a_wrong_type(api, value):
 
 # --- fileid and itemid ---------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("value", [0, -1, 2**31, 2**53 + 1, -(2**53) - 1, INT64_MAX, INT64_MIN, INT64_MAX - 1])
+@pytest.mark.parametrize("value", [0, -1, 2**31, 2**53 + 1, -(2**53) - 1, LARGEST_FILEID, INT64_MIN, INT64_MAX - 1])
 @pytest.mark.parametrize("write", [int, str], ids=["number", "string"])
 def test_int64_keeps_all_its_digits(api, collection, value, write):
     assert api.add(collection, write(value), tiny(), itemid=write(value)).data == value

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 import support
-from support import INT64_MAX, INT64_MIN, OK, Api, b64, drawing, encode, picture, tiny
+from support import INT64_MAX, INT64_MIN, LARGEST_FILEID, OK, Api, b64, drawing, encode, picture, tiny
 
 _names = itertools.count(1)
 
@@ -154,7 +154,7 @@ def test_tags_separated_by_semicolons(http, home):
     assert http.get(f"{home}/images/1").json()["tags"] == ["red", "summer dress"]
 
 
-@pytest.mark.parametrize("fileid", [0, -1, 2**53 + 1, INT64_MAX, INT64_MIN])
+@pytest.mark.parametrize("fileid", [0, -1, 2**53 + 1, LARGEST_FILEID, INT64_MIN])
 def test_every_int64_is_a_fileid(http, home, fileid):
     assert put_raw(http, home, fileid, tiny(), itemid=str(fileid)).json() == {"fileid": fileid}
     stored = http.get(f"{home}/images/{fileid}").json()
@@ -246,7 +246,7 @@ def test_a_collection_that_does_not_exist(http):
 # --- browsing ------------------------------------------------------------------------------------------------------
 
 def test_browsing_with_a_cursor(http, home):
-    fileids = [INT64_MIN, -7, 0, 1, 2, 5, 2**53 + 1, INT64_MAX]
+    fileids = [INT64_MIN, -7, 0, 1, 2, 5, 2**53 + 1, LARGEST_FILEID]
     for n, fileid in enumerate(fileids[::-1]):
         assert put_raw(http, home, fileid, tiny(n), tags=f"t{fileid}").status_code == 200
     page = http.get(f"{home}/images").json()

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 
 #include <ftw.h>
+#include <json-c/json.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -87,13 +88,54 @@ void test_refused(
 
 const char *test_backend = "memory";
 
+/* The address is given: who starts a Milvus for the tests is tests/store/milvus/. */
+static void open_milvus(struct test_fixture *f)
+{
+    struct store_milvus_options options = {.uri = getenv("LOOKALIKE_TEST_MILVUS"), .data = f->folder, .timeout_ms = 120000};
+    if (!options.uri) {
+        print_error("LOOKALIKE_TEST_MILVUS is to be the address of a Milvus for tests: what is in it will be dropped\n");
+        fail();
+    }
+    OK(store_open_milvus(&options, &f->store, err));
+}
+
 void test_open_store(struct test_fixture *f)
 {
     struct store_open_options options = {.data = f->folder};
     if (!strcmp(test_backend, "memory"))
         OK(store_open_memory(&f->store, err));
+    else if (!strcmp(test_backend, "milvus"))
+        open_milvus(f);
     else
         OK(store_open_embedded(&options, &f->store, err));
+}
+
+/* A Milvus is one for all tests: what the last one left goes. */
+static void drop_all(struct store *store)
+{
+    char **names = NULL;
+    size_t count = 0;
+    OK(store_list(store, &names, &count, err));
+    for (size_t i = 0; i < count; i++)
+        OK(store_drop(store, names[i], 0, err));
+    free(names);
+}
+
+bool test_bytes_kept(void)
+{
+    return strcmp(test_backend, "milvus") != 0;
+}
+
+void test_same_json(const char *a, const char *b)
+{
+    if (test_bytes_kept()) {
+        assert_string_equal(a, b);
+        return;
+    }
+    struct json_object *x = json_tokener_parse(a), *y = json_tokener_parse(b);
+    assert_true(x && y && json_object_equal(x, y));
+    json_object_put(x);
+    json_object_put(y);
 }
 
 int test_setup(void **state)
@@ -102,6 +144,8 @@ int test_setup(void **state)
     assert_non_null(f);
     f->folder = test_folder();
     test_open_store(f);
+    if (!strcmp(test_backend, "milvus"))
+        drop_all(f->store);
     *state = f;
     return 0;
 }

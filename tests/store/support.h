@@ -44,7 +44,11 @@ struct test_fixture {
     char *folder;
     struct store *store;
 };
-extern const char *test_backend; /* "memory" or "embedded" */
+extern const char *test_backend; /* "memory", "embedded" or "milvus" */
+/* Whether tags and brief come back byte by byte; Milvus keeps the values. */
+bool test_bytes_kept(void);
+/* The same bytes, or where bytes are not kept the same JSON value. */
+void test_same_json(const char *a, const char *b);
 void test_open_store(struct test_fixture *f);
 int test_setup(void **state);
 int test_teardown(void **state);
