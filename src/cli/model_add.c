@@ -128,7 +128,7 @@ static enum result check_free(struct addition *a, struct err *err)
 /* The files that a model's folder may have; nothing else is ever removed. */
 static void remove_folder(const char *folder)
 {
-    static const char *const names[] = {"model.onnx", "model.xml", "model.bin", "model.json"};
+    static const char *const names[] = {"model.onnx", "model.xml", "model.bin", "model.json", "int8.xml", "int8.bin"};
     char path[PATH_MAX + 500];
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         snprintf(path, sizeof path, "%s/%s", folder, names[i]);
@@ -326,6 +326,7 @@ static enum result try_model(const struct addition *a, struct embed_info *info, 
 {
     struct embed *embed = NULL;
     struct embed_options options = {.folder = a->aside,
+        .engine = a->m->config.engine,
         .device = a->m->config.device,
         .threads = a->m->config.threads,
         .precision = a->m->config.precision};

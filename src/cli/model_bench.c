@@ -134,7 +134,7 @@ enum result cli_model_bench(const struct cli_model *m, struct err *err)
     if (r)
         return r;
     struct embed_options options = {
-        .folder = folder, .device = m->config.device, .threads = m->config.threads, .precision = m->config.precision};
+        .folder = folder, .engine = m->config.engine, .device = m->config.device, .threads = m->config.threads, .precision = m->config.precision};
     r = embed_open(&options, &load.embed, err);
     if (r)
         return r;

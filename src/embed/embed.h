@@ -19,17 +19,19 @@ struct embed;
 
 struct embed_options {
     const char *folder;    /* of the model, with its manifest */
-    const char *device;    /* "CPU" (also where NULL), "GPU", "AUTO" */
+    const char *engine;    /* "openvino", "onnxruntime"; NULL: by the device, CUDA is onnxruntime's */
+    const char *device;    /* "CPU" (also where NULL), "GPU", "CUDA:0"; "AUTO": a GPU, else the CPU with a warning */
     unsigned threads;      /* 0: one per CPU */
-    const char *precision; /* NULL: the best the device has; "f32", "bf16" */
+    const char *precision; /* NULL: the best that device and model have; "f32", "bf16", "int8" */
 };
 
 struct embed_info {
     struct manifest manifest;
-    const char *engine; /* "openvino" */
+    const char *engine; /* "openvino", "onnxruntime" */
+    char warning[256];  /* what whoever starts the server should know; "" for nothing */
     char engine_version[64];
     char device[64];
-    char precision[16]; /* what inference runs in: "bf16", "f32" */
+    char precision[16]; /* what inference runs in: "int8", "bf16", "f32" */
     unsigned threads;
     unsigned max_batch; /* most pictures in one embed_run() */
     unsigned parallel;  /* embed_run() calls that make progress at once */

@@ -24,5 +24,8 @@ struct embed_backend {
 };
 
 extern const struct embed_backend embed_backend_openvino;
+#ifdef EMBED_ONNXRUNTIME
+extern const struct embed_backend embed_backend_onnxruntime; /* with the build option onnxruntime */
+#endif
 
 #endif

@@ -163,14 +163,14 @@ static enum result read_format(struct reader *r)
     return wrong(r, "format", "is %u, and this program reads format %d", format, FORMAT);
 }
 
-static enum result read_sum(struct reader *r, char *out)
+static enum result read_sum(struct reader *r, const char *path, char *out)
 {
     char text[65];
-    enum result result = read_text(r, "sha256", text, sizeof text);
+    enum result result = read_text(r, path, text, sizeof text);
     if (result)
         return result;
     if (strspn(text, "0123456789abcdef") != 64)
-        return wrong(r, "sha256", "must be 64 hexadecimal digits in lower case");
+        return wrong(r, path, "must be 64 hexadecimal digits in lower case");
     memcpy(out, text, sizeof text);
     return ERR_OK;
 }
@@ -194,21 +194,33 @@ bool manifest_weights_path(const char *file, char *out, size_t size)
     return true;
 }
 
-static enum result read_file_name(struct reader *r, const char *folder, char *out, size_t size)
+static enum result read_file_name(struct reader *r, const char *path, const char *folder, char out[512])
 {
     char name[256], weights[512];
-    enum result result = read_text(r, "file", name, sizeof name);
+    enum result result = read_text(r, path, name, sizeof name);
     if (result)
         return result;
     if (strchr(name, '/'))
-        return wrong(r, "file", "must be the name of a file in the same folder");
-    if ((size_t)snprintf(out, size, "%s/%s", folder, name) >= size)
+        return wrong(r, path, "must be the name of a file in the same folder");
+    if ((size_t)snprintf(out, 512, "%s/%s", folder, name) >= 512)
         return err_set_field(
             r->err, ERR_TOO_LARGE, "file", "The path of the model in %s is too long.", folder);
     result = check_there(r, out);
     if (result == ERR_OK && manifest_weights_path(out, weights, sizeof weights))
         result = check_there(r, weights);
     return result;
+}
+
+/* "onnx" or "int8": another file, or none. */
+static enum result read_other_file(struct reader *r, const char *member, const char *folder, struct manifest_file *out)
+{
+    char path[32];
+    if (!lookup(r->root, member))
+        return ERR_OK;
+    snprintf(path, sizeof path, "%s.sha256", member);
+    enum result result = read_sum(r, path, out->sha256);
+    snprintf(path, sizeof path, "%s.file", member);
+    return result ? result : read_file_name(r, path, folder, out->file);
 }
 
 /* "crop" as the length that the short side is scaled to, rounded down as timm does it. */
@@ -326,7 +338,7 @@ static enum result read_all(struct reader *r, const char *folder, struct manifes
     if (result == ERR_OK)
         result = read_text(r, "name", m->name, sizeof m->name);
     if (result == ERR_OK)
-        result = read_sum(r, m->sha256);
+        result = read_sum(r, "sha256", m->sha256);
     if (result == ERR_OK)
         result = read_optional_choice(r, "kind", kinds, &kind);
     m->kind = (enum manifest_kind)kind;
@@ -342,7 +354,11 @@ static enum result read_all(struct reader *r, const char *folder, struct manifes
     if (result == ERR_OK)
         result = read_text(r, "licence", m->licence, sizeof m->licence);
     if (result == ERR_OK)
-        result = read_file_name(r, folder, m->file, sizeof m->file);
+        result = read_file_name(r, "file", folder, m->file);
+    if (result == ERR_OK)
+        result = read_other_file(r, "onnx", folder, &m->onnx);
+    if (result == ERR_OK)
+        result = read_other_file(r, "int8", folder, &m->int8);
     return result;
 }
 

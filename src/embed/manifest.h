@@ -25,6 +25,8 @@
  *                                 a longer output of the model to take instead: the same `dimension` numbers, and behind
  *                                 them statistics of inner layers, in blocks of these lengths. What a client sees is
  *                                 the first `dimension`; `tune` learns from all. Only with the pooling "none"
+ *   "onnx": {"file": "model.onnx", "sha256": "…"}     the same as `file`, an IR, for engines that read ONNX only
+ *   "int8": {"file": "int8.xml", "sha256": "…"}        quantized; taken where the CPU is faster with it
  *   "canvas": {"side": 800, "fill": "white" | "black"}
  *                                 the square on which a background is removed
  *
@@ -47,6 +49,12 @@ enum manifest_kind { MANIFEST_EMBEDDING, MANIFEST_MASK };
 #define MANIFEST_BLOCKS_MAX 31   /* of inner layers */
 #define MANIFEST_CANVAS_SIDE 800 /* where the manifest says nothing, on white */
 
+/* The same network in another file of the folder. */
+struct manifest_file {
+    char file[512];  /* "" where there is none */
+    char sha256[65];
+};
+
 struct manifest {
     char name[128];
     char file[512]; /* absolute, or relative to where the folder was named from */
@@ -61,6 +69,7 @@ struct manifest {
     uint32_t dimension;
     char licence[128];
     enum manifest_kind kind;
+    struct manifest_file onnx, int8;
     uint32_t short_side; /* as in struct image_want: 0 without "crop" */
     bool range_maximum;
     enum image_background background;

@@ -5,6 +5,7 @@
 #include "image/scale.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -156,13 +157,33 @@ bool image_mask_box(const uint8_t *mask, uint32_t width, const struct image_box 
     return true;
 }
 
-enum result image_pixels_save(const struct image_pixels *pixels, uint8_t **file, size_t *len)
+/* "P6" with three bytes a pixel, "P5" with one. */
+static enum result save_plain(const struct image_pixels *pixels, unsigned bands, uint8_t **file, size_t *len)
 {
+    char head[64];
+    size_t n = (size_t)pixels->width * pixels->height * bands;
+    size_t h = (size_t)snprintf(head, sizeof head, "P%d\n%u %u\n255\n", bands == 3 ? 6 : 5, pixels->width, pixels->height);
+    uint8_t *out = malloc(h + n);
+    if (!out)
+        return ERR_NO_MEMORY;
+    memcpy(out, head, h);
+    memcpy(out + h, pixels->pixels, n);
+    *file = out;
+    *len = h + n;
+    return ERR_OK;
+}
+
+enum result image_pixels_save(const struct image_pixels *pixels, bool plain, uint8_t **file, size_t *len)
+{
+    if (plain)
+        return save_plain(pixels, 3, file, len);
     return image_jpeg_save(pixels->pixels, pixels->width, pixels->height, SEEN_QUALITY, file, len);
 }
 
-enum result image_mask_save(const struct image_pixels *mask, uint8_t **file, size_t *len)
+enum result image_mask_save(const struct image_pixels *mask, bool plain, uint8_t **file, size_t *len)
 {
+    if (plain)
+        return save_plain(mask, 1, file, len);
     size_t n = (size_t)mask->width * mask->height;
     uint8_t *pixels = malloc(n * 3);
     if (!pixels)

@@ -47,8 +47,11 @@ void image_mask_apply(uint8_t *pixels, size_t n, const uint8_t *mask, uint8_t fi
  */
 bool image_mask_box(const uint8_t *mask, uint32_t width, const struct image_box *content, struct image_box *out);
 
-/* As a JPEG file, for people to look at; the pixels of a mask are one byte each. `*file` is the caller's to free(). */
-enum result image_pixels_save(const struct image_pixels *pixels, uint8_t **file, size_t *len) ERR_MUST_USE;
-enum result image_mask_save(const struct image_pixels *mask, uint8_t **file, size_t *len) ERR_MUST_USE;
+/*
+ * As a JPEG file, for people to look at, or, `plain`, as a PPM or PGM file, without loss. The pixels of a mask are one byte
+ * each. `*file` is the caller's to free().
+ */
+enum result image_pixels_save(const struct image_pixels *pixels, bool plain, uint8_t **file, size_t *len) ERR_MUST_USE;
+enum result image_mask_save(const struct image_pixels *mask, bool plain, uint8_t **file, size_t *len) ERR_MUST_USE;
 
 #endif

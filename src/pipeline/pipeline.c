@@ -280,7 +280,7 @@ enum result pipeline_see(struct pipeline *p, const struct pipeline_look *look, c
     if (r)
         return r;
     const struct image_pixels mask = {seen.mask, m->canvas_side, m->canvas_side}, input = {image.pixels, m->width, m->height};
-    if (image_mask_save(&mask, &made.mask, &made.mask_len) || image_pixels_save(&input, &made.input, &made.input_len)) {
+    if (image_mask_save(&mask, out->plain, &made.mask, &made.mask_len) || image_pixels_save(&input, out->plain, &made.input, &made.input_len)) {
         r = err_no_memory(err);
         pipeline_seen_free(&made);
     } else {

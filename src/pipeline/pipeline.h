@@ -68,8 +68,10 @@ enum result pipeline_look(struct pipeline *pipeline, const char *model, const ch
 enum result pipeline_embed(struct pipeline *pipeline, const struct pipeline_look *look, const struct pipeline_picture *picture,
     int64_t deadline_ms, float *vector, struct err *err) ERR_MUST_USE;
 
-/* What the background modes see in a picture. The members are JPEG files; pipeline_seen_free() releases them. */
+/* What the background modes see in a picture. The members are JPEG files, or where `plain` was set before the call PGM and PPM
+ * files; pipeline_seen_free() releases them. */
 struct pipeline_seen {
+    bool plain;
     uint8_t *mask, *input; /* the mask on its canvas; what the model gets of the picture */
     size_t mask_len, input_len;
     bool found; /* false: "subject" found nothing to crop to, and takes the whole picture */

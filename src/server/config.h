@@ -23,7 +23,7 @@ struct config {
     char *backend; /* "embedded" or "milvus" */
     char *model;   /* name of a folder in `models`, or a path with a slash */
     char *models;  /* folder of models; NULL: looked for, see wiring.h */
-    char *mask_model;
+    char *mask_model, *engine;
     char *device, *precision, *cors, *metric;
     char *sandbox; /* "auto", "yes" or "no" */
     char *log; /* "text" or "json" */

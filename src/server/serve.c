@@ -68,6 +68,8 @@ static void log_start(const struct config *config, struct wiring *wiring, unsign
     log_line(LOG_INFO, "lookalike %s, model %s (%u dimensions, %s on %s, %u threads, %s %s), data in %s", LOOKALIKE_VERSION,
         info->manifest.name, info->manifest.dimension, info->precision, info->device, info->threads, info->engine,
         info->engine_version, config->data);
+    if (info->warning[0])
+        log_line(LOG_WARN, "%s", info->warning);
     log_line(LOG_INFO, "ready after %.1f s: %s://%.*s:%u/", (double)(clock_now_us() - started_us) / 1e6,
         config->tls_cert ? "https" : "http", host,
         config->listen, port);

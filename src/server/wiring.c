@@ -74,7 +74,7 @@ static enum result open_model(
     if (r)
         return r;
     struct embed_options options = {
-        .folder = folder, .device = config->device, .threads = config->threads, .precision = config->precision};
+        .folder = folder, .engine = config->engine, .device = config->device, .threads = config->threads, .precision = config->precision};
     r = embed_open(&options, &w->embed, err);
     if (r)
         return r;
@@ -130,7 +130,7 @@ static enum result open_parts(struct wiring *w, const struct config *config, boo
         .model_folders = places.list,
         .model_folder_count = places.count,
         .mask_model = config->mask_model,
-        .model_options = {.device = config->device, .threads = config->threads, .precision = config->precision},
+        .model_options = {.engine = config->engine, .device = config->device, .threads = config->threads, .precision = config->precision},
         .fetch = w->fetch,
         .cage = w->cage,
         .metric = metric_of(config),

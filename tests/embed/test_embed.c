@@ -28,6 +28,18 @@ static uint32_t width(void)
     return manifest_descriptor(&embed_describe(embed)->manifest);
 }
 
+/* LOOKALIKE_TEST_ENGINE: the engine under test. */
+static const char *engine(void)
+{
+    const char *name = getenv("LOOKALIKE_TEST_ENGINE");
+    return name && *name ? name : "openvino";
+}
+
+static bool is_openvino(void)
+{
+    return strcmp(engine(), "openvino") == 0;
+}
+
 static uint32_t dimension(void)
 {
     return embed_describe(embed)->manifest.dimension;
@@ -49,7 +61,7 @@ static void paint(uint8_t *pixels, uint32_t width, uint32_t height, unsigned see
 static int open_model(void **state)
 {
     const char *models = getenv("LOOKALIKE_MODELS");
-    struct embed_options options = {.folder = model, .threads = 2};
+    struct embed_options options = {.folder = model, .engine = engine(), .threads = 2};
     struct err err = {0};
     snprintf(model, sizeof model, "%s/efficientnet-lite0", models ? models : "models");
     if (access(model, F_OK) != 0) {
@@ -108,7 +120,7 @@ static void test_describe(void **state)
 {
     need_model();
     const struct embed_info *info = embed_describe(embed);
-    assert_string_equal(info->engine, "openvino");
+    assert_string_equal(info->engine, engine());
     assert_string_equal(info->device, "CPU");
     assert_true(strcmp(info->precision, "bf16") == 0 || strcmp(info->precision, "f32") == 0);
     assert_true(strlen(info->engine_version) > 3);
@@ -248,7 +260,37 @@ static void test_options(void **state)
     expect_refused(&(struct embed_options){.folder = "x", .precision = "f8"}, ERR_INVALID, "precision", "f8");
     need_model();
     expect_refused(
-        &(struct embed_options){.folder = model, .device = "TPU"}, ERR_UNSUPPORTED, "device", "CPU");
+        &(struct embed_options){.folder = model, .engine = engine(), .device = "TPU"}, ERR_UNSUPPORTED, "device", "CPU");
+}
+
+/* No GPU here (or it is one that works): AUTO gets something that runs, and says when it is the CPU. */
+static void test_auto(void **state)
+{
+    struct embed *other = NULL;
+    struct err err = {0};
+    need_model();
+    if (embed_open(&(struct embed_options){.folder = model, .device = "AUTO", .threads = 1}, &other, &err))
+        fail_msg("%s", err.message);
+    const struct embed_info *info = embed_describe(other);
+    assert_string_not_equal(info->device, "AUTO");
+    assert_int_equal(strcmp(info->device, "CPU") == 0, info->warning[0] != 0);
+    embed_close(other);
+    assert_string_equal(embed_describe(embed)->warning, "");
+}
+
+static void test_engine_and_int8(void **state)
+{
+    expect_refused(&(struct embed_options){.folder = "x", .engine = "tensorflow"}, ERR_INVALID, "engine", "tensorflow");
+    need_model();
+    expect_refused(&(struct embed_options){.folder = model, .precision = "int8"}, ERR_UNSUPPORTED, "precision", "quantize");
+    struct embed *other = NULL;
+    struct err err = {0};
+    if (embed_open(&(struct embed_options){.folder = model, .device = "CUDA:0"}, &other, &err) == ERR_OK) {
+        embed_close(other); /* a machine with such a GPU */
+        return;
+    }
+    assert_int_equal(err.code, ERR_UNSUPPORTED);
+    assert_non_null(strstr(err.message, "CUDA"));
 }
 
 static char *read_whole(const char *folder, const char *name, size_t *len)
@@ -271,10 +313,10 @@ static char *read_whole(const char *folder, const char *name, size_t *len)
 static void copy_model(const char *to, const char *at, const char *value, size_t cut)
 {
     size_t len = 0;
-    static const char *const names[] = {"model.xml", "model.bin"};
-    for (unsigned i = 0; i < 2; i++) {
+    static const char *const names[] = {"model.xml", "model.bin", "model.onnx"};
+    for (unsigned i = 0; i < 3; i++) {
         char *bytes = read_whole(model, names[i], &len);
-        folder_write(to, names[i], bytes, len - (i == 1 ? cut : 0));
+        folder_write(to, names[i], bytes, len - (i == (is_openvino() ? 1 : 2) ? cut : 0));
         free(bytes);
     }
     char *manifest = read_whole(model, "model.json", &len);
@@ -287,13 +329,14 @@ static void test_damaged(void **state)
     need_model();
     char folder[FOLDER_PATH_MAX];
     folder_make(folder);
-    const struct embed_options options = {.folder = folder};
+    const struct embed_options options = {.folder = folder, .engine = engine()};
     copy_model(folder, NULL, NULL, 1);
     expect_refused(&options, ERR_CORRUPT, "sha256", "Prepare the model again");
-    copy_model(folder, "/sha256", "\"0000000000000000000000000000000000000000000000000000000000000000\"", 0);
+    copy_model(folder, is_openvino() ? "/sha256" : "/onnx/sha256", "\"0000000000000000000000000000000000000000000000000000000000000000\"", 0);
     expect_refused(&options, ERR_CORRUPT, "sha256", "0000000000000000");
     /* An empty file with the sum of an empty file: what OpenVINO itself refuses. */
     folder_manifest(folder, NULL, NULL, NULL);
+    folder_write(folder, "model.onnx", "", 0);
     expect_refused(&options, ERR_INVALID, "", "model.onnx");
     folder_remove(folder);
 }
@@ -313,7 +356,7 @@ static void test_manifest_against_model(void **state)
     need_model();
     char folder[FOLDER_PATH_MAX];
     folder_make(folder);
-    const struct embed_options options = {.folder = folder};
+    const struct embed_options options = {.folder = folder, .engine = engine()};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         copy_model(folder, cases[i].at, cases[i].to, 0);
         expect_refused(&options, ERR_INVALID, cases[i].field, folder);
@@ -341,7 +384,7 @@ static void test_channels_and_scaling(void **state)
     float *out = calloc(width(), sizeof *out);
     const float *rgb = expected + width();
     folder_make(folder);
-    const struct embed_options options = {.folder = folder};
+    const struct embed_options options = {.folder = folder, .engine = engine()};
     copy_model(folder, "/input/channels", "\"bgr\"", 0);
     run_first(&options, out);
     assert_true(squared_distance(out, rgb) > 1e-3);
@@ -377,7 +420,7 @@ static void test_f32_close_to_default(void **state)
 {
     need_model();
     float *out = calloc(width(), sizeof *out);
-    const struct embed_options options = {.folder = model, .threads = 1, .precision = "f32"};
+    const struct embed_options options = {.folder = model, .engine = engine(), .threads = 1, .precision = "f32"};
     run_first(&options, out);
     double d = squared_distance(out, expected + width());
     if (!(d < 2 * (1 - 0.995)))
@@ -389,6 +432,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_options),
+        cmocka_unit_test(test_auto),
+        cmocka_unit_test(test_engine_and_int8),
         cmocka_unit_test(test_describe),
         cmocka_unit_test(test_unit_length_and_distinct),
         cmocka_unit_test(test_same_twice),

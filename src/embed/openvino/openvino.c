@@ -30,6 +30,7 @@
 #include "embed/openvino/load.h"
 
 #include "base/clock.h"
+#include "embed/pool.h"
 
 #include <pthread.h>
 
@@ -262,16 +263,6 @@ out:
     return ERR_OK;
 }
 
-static void mean_pool(const float *planes, size_t area, uint32_t dimension, float *out)
-{
-    for (uint32_t i = 0; i < dimension; i++) {
-        double sum = 0;
-        for (size_t k = 0; k < area; k++)
-            sum += planes[i * area + k];
-        out[i] = (float)(sum / (double)area);
-    }
-}
-
 /* One inference of the first r->batch of `pixels`. */
 static enum result infer(
     const struct openvino *o, struct request *r, const uint8_t *const *pixels, float *out, struct err *err)
@@ -282,16 +273,9 @@ static enum result infer(
     if (status != OK)
         return err_set(err, ERR_INTERNAL, "OpenVINO could not run the model %s: %s", o->model.manifest->name,
             ov_get_error_info(status));
-    if (o->area == 1) {
-        memcpy(out, r->rows, (size_t)r->batch * o->dimension * sizeof *out);
-        return ERR_OK;
-    }
     for (unsigned i = 0; i < r->batch; i++) {
         size_t row = (size_t)i * o->dimension;
-        if (o->model.manifest->pooling == MANIFEST_POOLING_FIRST)
-            memcpy(out + row, r->rows + row * o->area, o->dimension * sizeof *out);
-        else
-            mean_pool(r->rows + row * o->area, o->area, o->dimension, out + row);
+        embed_pool(o->model.manifest->pooling, r->rows + row * o->area, o->area, o->dimension, out + row);
     }
     return ERR_OK;
 }
