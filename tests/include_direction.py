@@ -53,6 +53,7 @@ PRIVATE = {
     "embed/embed_backend.h": "embed",
     "http/internal.h": "http",
     "pipeline/batcher.h": "pipeline",
+    "pipeline/internal.h": "pipeline",
     "store/store_backend.h": "store",
 }
 

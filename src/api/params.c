@@ -75,6 +75,9 @@ void params_free(struct params *p)
         json_object_put(p->json);
     p->json = NULL;
     http_form_free(&p->form);
+    for (size_t i = 0; i < p->text_count; i++)
+        json_object_put(p->texts[i]);
+    p->text_count = 0;
     for (size_t i = 0; i < p->owned_count; i++)
         free(p->owned[i]);
     p->owned_count = 0;
@@ -116,6 +119,16 @@ static bool find_text(const struct params *p, const char *name, const char **tex
     *text = pair->value;
     *len = pair->value_len;
     return true;
+}
+
+bool params_has(const struct params *p, const char *name)
+{
+    const char *text;
+    size_t len;
+    struct json_object *member = p->json ? json_member(p->json, name) : NULL;
+    if (member)
+        return !json_object_is_type(member, json_type_string) || json_object_get_string_len(member) > 0;
+    return find_text(p, name, &text, &len) && len > 0;
 }
 
 /* --- plain values --------------------------------------------------------------------------------------------- */
@@ -187,6 +200,56 @@ enum result params_bool(struct params *p, const char *name, bool *found, bool *o
     else
         return err_set_field(err, ERR_INVALID, name, "%s must be true or false", name);
     *found = true;
+    return ERR_OK;
+}
+
+enum result params_double(struct params *p, const char *name, bool *found, double *out, struct err *err)
+{
+    *found = false;
+    if (p->json && !json_object_is_type(json_member(p->json, name), json_type_string)) {
+        enum result r = json_get_double(p->json, name, found, out, err);
+        if (r || *found)
+            return r;
+    }
+    const char *text = NULL;
+    char *end = NULL;
+    enum result r = params_string(p, name, found, &text, err);
+    if (r || !*found)
+        return r;
+    double value = strtod(text, &end);
+    if (end == text || *end || !(value >= -1e300 && value <= 1e300)) {
+        *found = false;
+        return err_set_field(err, ERR_INVALID, name, "%s must be a number", name);
+    }
+    *out = value;
+    return ERR_OK;
+}
+
+enum result params_json(struct params *p, const char *name, struct json_object **out, struct err *err)
+{
+    struct json_object *member = p->json ? json_member(p->json, name) : NULL;
+    if (member && !json_object_is_type(member, json_type_string)) {
+        *out = member;
+        return ERR_OK;
+    }
+    bool found;
+    const char *text = NULL;
+    enum result r = params_string(p, name, &found, &text, err);
+    if (r || !found || is_blank(text, strlen(text)))
+        return r;
+    if (p->text_count == PARAMS_TEXTS_MAX)
+        return err_set(err, ERR_INTERNAL, "too many parameters are JSON text");
+    struct buf list;
+    struct err inner = {0};
+    buf_init(&list, LIMIT_BODY);
+    bool bare = *text != '[' && *text != '{' && strchr(text, ',');
+    r = bare ? buf_appendf(&list, "[%s]", text) : buf_append_str(&list, text);
+    if (r == ERR_OK)
+        r = json_parse(list.data, list.len, &p->texts[p->text_count], &inner);
+    buf_free(&list);
+    if (r)
+        return err_set_field(err, r, name, "%s does not hold JSON: %.400s", name, inner.message);
+    *out = p->texts[p->text_count++];
     return ERR_OK;
 }
 
@@ -458,7 +521,7 @@ enum result params_picture(struct params *p, struct pipeline_picture *out, struc
 
 /* --- a search ------------------------------------------------------------------------------------------------- */
 
-enum result params_search(struct params *p, struct pipeline_search *out, struct err *err)
+enum result params_window(struct params *p, struct pipeline_search *out, struct err *err)
 {
     bool found;
     int64_t limit = 10, offset = 0;
@@ -480,7 +543,16 @@ enum result params_search(struct params *p, struct pipeline_search *out, struct 
         return err_set_field(err, ERR_INVALID, "offset", "limit + offset must be at most %d", LIMIT_WINDOW);
     s.limit = (uint32_t)limit;
     s.offset = (uint32_t)offset;
-    r = params_picture(p, &s.picture, err);
+    *out = s;
+    return ERR_OK;
+}
+
+enum result params_search(struct params *p, struct pipeline_search *out, struct err *err)
+{
+    struct pipeline_search s = {0};
+    enum result r = params_window(p, &s, err);
+    if (r == ERR_OK)
+        r = params_picture(p, &s.picture, err);
     if (r)
         return r;
     if (!s.picture.data && !s.picture.url)

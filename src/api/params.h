@@ -13,6 +13,7 @@
 #include "pipeline/pipeline.h"
 
 #define PARAMS_OWNED_MAX 16
+#define PARAMS_TEXTS_MAX 4
 
 struct params {
     const struct http_request *request;
@@ -20,6 +21,8 @@ struct params {
     struct http_form form;
     const char *raw;          /* a body that is the picture itself; NULL: none */
     size_t raw_len;
+    struct json_object *texts[PARAMS_TEXTS_MAX]; /* parsed from text */
+    size_t text_count;
     void *owned[PARAMS_OWNED_MAX]; /* copies behind the strings given out */
     size_t owned_count;
 };
@@ -47,7 +50,14 @@ enum result params_tags(struct params *params, const char **out, struct err *err
 enum result params_brief(struct params *params, const char **out, struct err *err) ERR_MUST_USE;
 /* `image` (decoded from base64 where it is text) or `url`; both members NULL where there is neither. */
 enum result params_picture(struct params *params, struct pipeline_picture *out, struct err *err) ERR_MUST_USE;
+/* Whether it is given at all, however wrong; an empty text is not. */
+bool params_has(const struct params *params, const char *name);
+enum result params_double(struct params *params, const char *name, bool *found, double *out, struct err *err) ERR_MUST_USE;
+/* A member of a JSON body, or JSON text of a form or a query, where "1,2" stands for [1,2]. It lives as long as the params. */
+enum result params_json(struct params *params, const char *name, struct json_object **out, struct err *err) ERR_MUST_USE;
 /* limit, offset, group and filter with their defaults and limits. */
+enum result params_window(struct params *params, struct pipeline_search *out, struct err *err) ERR_MUST_USE;
+/* The same, and the picture, which must be there. */
 enum result params_search(struct params *params, struct pipeline_search *out, struct err *err) ERR_MUST_USE;
 
 #endif

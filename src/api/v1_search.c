@@ -1,50 +1,60 @@
 /* /v1/collections/{c}/search and /v1/embed. */
+#include "api/members.h"
 #include "api/params.h"
 #include "api/route.h"
+#include "api/search_params.h"
 #include "api/write_json.h"
 #include "base/clock.h"
 
-static enum result write_hits(struct buf *body, const char *collection, const struct store_records *hits)
+static enum result write_hits(
+    struct buf *body, struct members_of *members, const struct store_records *hits, const float *similarities)
 {
     enum result r = buf_append_str(body, "{\"hits\":[");
+    members->dimension = hits->dimension;
     for (size_t i = 0; i < hits->count && r == ERR_OK; i++) {
-        r = buf_append_str(body, i ? ",{" : "{");
+        members->similarity = similarities[i];
+        if (i)
+            r = buf_append_str(body, ",");
         if (r == ERR_OK)
-            r = write_json_record(body, &hits->items[i]);
-        if (r == ERR_OK)
-            r = buf_append_str(body, ",\"distance\":");
-        if (r == ERR_OK)
-            r = json_append_float(body, hits->items[i].distance);
-        if (r == ERR_OK)
-            r = buf_append_str(body, ",\"thumbnail\":");
-        if (r == ERR_OK)
-            r = write_json_thumbnail(body, collection, &hits->items[i]);
-        if (r == ERR_OK)
-            r = buf_append_str(body, "}");
+            r = write_members(body, members, &hits->items[i]);
     }
     return r ? r : buf_append_str(body, "]");
 }
 
-enum result v1_search(struct route_call *call, struct err *err)
+static enum result reply_hits(struct route_call *call, unsigned members, const struct store_records *hits, int64_t start, struct err *err)
 {
-    struct params params;
-    struct pipeline_search search = {0};
-    struct store_records hits = {0};
-    int64_t start = clock_now_us();
-    enum result r = params_parse(call->request, true, &params, err);
-    if (r == ERR_OK)
-        r = params_search(&params, &search, err);
-    call->read = r == ERR_OK;
-    if (r == ERR_OK)
-        r = pipeline_search(call->pipeline, call->collection, &search, call->request->deadline_ms, &hits, err);
+    struct members_of m = {.members = members, .collection = call->collection};
+    float *similarities = calloc(hits->count + 1, sizeof *similarities);
+    enum result r = similarities ? ERR_OK : err_no_memory(err);
+    if (r == ERR_OK && (members & MEMBER_SIMILARITY))
+        r = pipeline_similarities(call->pipeline, call->collection, hits, similarities, err);
     if (r == ERR_OK) {
-        r = write_hits(&call->reply->body, call->collection, &hits);
+        r = write_hits(&call->reply->body, &m, hits, similarities);
         if (r == ERR_OK)
             r = buf_appendf(&call->reply->body, ",\"took_ms\":%.1f}", (double)(clock_now_us() - start) / 1000);
         if (r)
             err_set(err, r, "the reply is too large; ask for fewer hits at once");
     }
+    free(similarities);
+    return r;
+}
+
+enum result v1_search(struct route_call *call, struct err *err)
+{
+    struct params params = {0};
+    struct search_params *ask = NULL;
+    struct store_records hits = {0};
+    int64_t start = clock_now_us();
+    enum result r = params_parse(call->request, true, &params, err);
+    if (r == ERR_OK)
+        r = search_params_read(&params, &ask, err);
+    call->read = r == ERR_OK;
+    if (r == ERR_OK)
+        r = pipeline_search(call->pipeline, call->collection, &ask->search, call->request->deadline_ms, &hits, err);
+    if (r == ERR_OK)
+        r = reply_hits(call, ask->members, &hits, start, err);
     store_records_free(&hits);
+    search_params_free(ask);
     params_free(&params);
     return r;
 }

@@ -39,6 +39,7 @@
 #define LIMIT_TAGS 10
 #define LIMIT_TAG_BYTES 240
 #define LIMIT_BRIEF_BYTES (64 * LIMIT_KIB)
+#define LIMIT_QUERIES 16                      /* pictures, records and vectors of one search */
 #define LIMIT_WINDOW 16384                   /* limit + offset of a search */
 #define LIMIT_DIMENSION 32768                /* components of a vector, as in Milvus */
 #define LIMIT_COLLECTIONS 4096

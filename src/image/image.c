@@ -73,6 +73,11 @@ static enum result check_want(const struct image_want *want, struct err *err)
     if (want->thumbnail_side > LIMIT_THUMBNAIL_SIDE)
         return err_set(err, ERR_TOO_LARGE, "a thumbnail of %u pixels is over the limit of %d",
             want->thumbnail_side, LIMIT_THUMBNAIL_SIDE);
+    const float *region = want->region;
+    bool whole = region[0] == 0 && region[1] == 0 && region[2] == 0 && region[3] == 0;
+    if (!whole && !(region[0] >= 0 && region[1] >= 0 && region[2] > 0 && region[3] > 0 && region[0] + region[2] <= 1.0001f &&
+                      region[1] + region[3] <= 1.0001f))
+        return err_set(err, ERR_INVALID, "a region must lie within the picture: left, top, width, height as fractions of 1");
     if (!want->width != !want->height)
         return err_set(
             err, ERR_INVALID, "a model's input of %u × %u pixels is empty", want->width, want->height);

@@ -38,6 +38,9 @@ struct image_want {
        not 0, which means just enough to fill them. */
     uint32_t short_side;
     uint32_t thumbnail_side; /* longest side of the thumbnail; 0: none. Never enlarged */
+    /* The part of the upright picture that the pixels are made of, as fractions of its sides: left, top, width, height.
+       All 0: the whole. It is rounded to whole pixels of the source, at least one. The thumbnail is always of the whole. */
+    float region[4];
 };
 
 struct image {

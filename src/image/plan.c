@@ -95,6 +95,40 @@ static void to_stored(int orientation, struct image_plan *plan)
         plan->top = plan->scaled_height - plan->height - plan->top;
 }
 
+/* `length` pixels of a side, from the fraction `from` on; at least one, and within the side. */
+static void cut(uint32_t side, float from, float length, uint32_t *start, uint32_t *size)
+{
+    double first = (double)from * side, last = ((double)from + (double)length) * side;
+    *start = (uint32_t)(first + 0.5);
+    if (*start >= side)
+        *start = side - 1;
+    uint32_t end = (uint32_t)(last + 0.5);
+    if (end > side)
+        end = side;
+    *size = end > *start ? end - *start : 1;
+}
+
+/* fit_model() of a part of the picture: the window is fitted to the part, then the whole scaled by the same factors. */
+static void fit_region(uint32_t w, uint32_t h, const struct image_want *want, struct image_plan *plan)
+{
+    uint32_t x, y, rw, rh;
+    cut(w, want->region[0], want->region[2], &x, &rw);
+    cut(h, want->region[1], want->region[3], &y, &rh);
+    fit_model(rw, rh, want, plan);
+    uint32_t part_width = plan->scaled_width, part_height = plan->scaled_height;
+    plan->scaled_width = scaled(w, part_width, rw);
+    plan->scaled_height = scaled(h, part_height, rh);
+    uint32_t left = plan->left + (uint32_t)(((uint64_t)x * part_width * 2 + rw) / ((uint64_t)rw * 2));
+    uint32_t top = plan->top + (uint32_t)(((uint64_t)y * part_height * 2 + rh) / ((uint64_t)rh * 2));
+    /* Rounding may have made the whole one pixel too small. */
+    if (plan->scaled_width < plan->width)
+        plan->scaled_width = plan->width;
+    if (plan->scaled_height < plan->height)
+        plan->scaled_height = plan->height;
+    plan->left = left + plan->width > plan->scaled_width ? plan->scaled_width - plan->width : left;
+    plan->top = top + plan->height > plan->scaled_height ? plan->scaled_height - plan->height : top;
+}
+
 static uint32_t shrink_of(uint32_t size, uint32_t model, uint32_t thumb)
 {
     uint32_t most = model > thumb ? model : thumb;
@@ -109,7 +143,7 @@ void image_plan_make(
     uint32_t w = turned ? height : width, h = turned ? width : height;
     *plan = (struct image_plan){0};
     if (want->width && want->height)
-        fit_model(w, h, want, plan);
+        want->region[2] > 0 ? fit_region(w, h, want, plan) : fit_model(w, h, want, plan);
     if (want->thumbnail_side) {
         uint32_t side = want->thumbnail_side, most = w > h ? w : h;
         plan->thumb_width = most > side ? scaled(w, side, most) : w;

@@ -16,10 +16,10 @@
 #include "base/cpu.h"
 #include "base/limits.h"
 #include "base/metrics.h"
-#include "filter/filter.h"
 #include "image/subject.h"
 #include "pipeline/background.h"
 #include "pipeline/batcher.h"
+#include "pipeline/internal.h"
 #include "pipeline/keep.h"
 
 struct pipeline {
@@ -187,6 +187,7 @@ static enum result see_picture(struct pipeline *p, const struct pipeline_look *l
         if (r)
             goto out;
     }
+    memcpy(want.region, picture->region, sizeof want.region);
     r = decode_limited(p, data, len, &want, deadline_ms, &decoded, err);
     if (r && err && r != ERR_TIMEOUT && !err->field[0])
         snprintf(err->field, sizeof err->field, "%s", !picture->data ? "url" : "image");
@@ -321,8 +322,7 @@ enum result pipeline_create(struct pipeline *p, const char *collection, const st
     return store_create(p->options.store, collection, &settings, deadline_ms, err);
 }
 
-/* The collection, and the model it was made with. */
-static enum result open_collection(struct pipeline *p, const char *collection, int64_t deadline_ms,
+enum result pipeline_open_collection(struct pipeline *p, const char *collection, int64_t deadline_ms,
     struct store_settings *settings, struct pipeline_look *look, struct err *err)
 {
     struct err why = {0};
@@ -394,7 +394,7 @@ enum result pipeline_add(struct pipeline *p, const char *collection, const struc
     int64_t deadline_ms, struct err *err)
 {
     struct destination to = {.collection = collection};
-    enum result r = open_collection(p, collection, deadline_ms, &to.settings, &to.look, err);
+    enum result r = pipeline_open_collection(p, collection, deadline_ms, &to.settings, &to.look, err);
     if (r)
         return r;
     if (!record->picture.data && !record->picture.url)
@@ -410,7 +410,7 @@ enum result pipeline_update(struct pipeline *p, const char *collection, const st
     int64_t deadline_ms, bool *found, struct err *err)
 {
     struct destination to = {.collection = collection};
-    enum result r = open_collection(p, collection, deadline_ms, &to.settings, &to.look, err);
+    enum result r = pipeline_open_collection(p, collection, deadline_ms, &to.settings, &to.look, err);
     if (r)
         return r;
     struct store_records present = {0};
@@ -430,36 +430,4 @@ enum result pipeline_update(struct pipeline *p, const char *collection, const st
         return r;
     *found = write.status == ERR_OK;
     return ERR_OK;
-}
-
-enum result pipeline_search(struct pipeline *p, const char *collection, const struct pipeline_search *search,
-    int64_t deadline_ms, struct store_records *out, struct err *err)
-{
-    struct store_settings settings;
-    struct pipeline_look look = {0};
-    enum result r = open_collection(p, collection, deadline_ms, &settings, &look, err);
-    if (r)
-        return r;
-    struct filter *filter = NULL;
-    if (search->filter) {
-        r = filter_parse(search->filter, strlen(search->filter), &filter, err);
-        if (r)
-            return r;
-    }
-    float *vector = malloc(manifest_descriptor(&look.model->info->manifest) * sizeof *vector);
-    r = vector ? pipeline_embed(p, &look, &search->picture, deadline_ms, vector, err) : err_no_memory(err);
-    if (r == ERR_OK) {
-        struct store_query query = {.vector = vector,
-            .dimension = settings.descriptor,
-            .limit = search->limit,
-            .offset = search->offset,
-            .group = search->group,
-            .filter = filter};
-        int64_t began = clock_now_us();
-        r = store_search(p->options.store, collection, &query, deadline_ms, out, err);
-        metrics_observe(METRIC_STAGE_SECONDS, STAGE_SEARCH, clock_now_us() - began);
-    }
-    free(vector);
-    filter_free(filter);
-    return r;
 }

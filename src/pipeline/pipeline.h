@@ -52,6 +52,7 @@ struct pipeline_picture {
     const void *data; /* bytes of the file; NULL: none */
     size_t len;
     const char *url;  /* NULL: none */
+    float region[4];  /* of a query: the part that is meant, see struct image_want; all 0: the whole */
 };
 
 /* How a picture is looked at. */
@@ -106,13 +107,40 @@ enum result pipeline_add(struct pipeline *pipeline, const char *collection, cons
 enum result pipeline_update(struct pipeline *pipeline, const char *collection, const struct pipeline_record *record,
     int64_t deadline_ms, bool *found, struct err *err) ERR_MUST_USE;
 
-struct pipeline_search {
+/* What is looked for: exactly one of a picture, a record of the collection, a vector. */
+struct pipeline_query {
     struct pipeline_picture picture;
+    bool has_fileid;
+    int64_t fileid;      /* its vector; the record itself is a hit as well, the nearest */
+    const float *vector; /* taken as it is */
+    uint32_t dimension;
+    double weight;       /* of one among several; may be negative */
+};
+
+struct pipeline_search {
+    struct pipeline_picture picture; /* what is looked for, where query_count is 0 */
+    /* Else these. One is searched for as it is. Of several the unit vectors are added up by weight, and the sum is
+       brought to unit length where the model's vectors have it. */
+    const struct pipeline_query *queries;
+    size_t query_count; /* at most LIMIT_QUERIES */
     uint32_t limit, offset;
     bool group;
-    const char *filter; /* NULL or blank: none */
+    bool exact, with_vectors; /* as in struct store_query */
+    const char *filter;       /* NULL or blank: none */
+    /* Hits beyond these are left away, whatever `limit` says; pages stay the same. */
+    bool has_max_distance;
+    double max_distance; /* where a larger distance is more alike (IP, COSINE): the smallest that is still a hit */
+    bool has_min_similarity;
+    double min_similarity;
 };
 enum result pipeline_search(struct pipeline *pipeline, const char *collection, const struct pipeline_search *search,
     int64_t deadline_ms, struct store_records *out, struct err *err) ERR_MUST_USE;
+
+/*
+ * 0 to 100 for each hit of a search in this collection, in the same order, 100 for a distance of 0. `out` has room for
+ * hits->count. Never smaller for a hit that is nearer.
+ */
+enum result pipeline_similarities(struct pipeline *pipeline, const char *collection, const struct store_records *hits,
+    float *out, struct err *err) ERR_MUST_USE;
 
 #endif

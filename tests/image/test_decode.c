@@ -3,6 +3,7 @@
 
 #include "image/sniff.h"
 
+#include <math.h>
 #include <sys/resource.h>
 #include <vips/vips.h>
 
@@ -107,6 +108,8 @@ static void orientations(void **state)
         {.width = 40, .height = 17},
         {.width = 33, .height = 40, .resize = IMAGE_FIT_WHITE},
         {.width = 20, .height = 35, .resize = IMAGE_STRETCH},
+        {.width = 31, .height = 31, .region = {0.25f, 0.1f, 0.5f, 0.6f}},
+        {.width = 21, .height = 40, .resize = IMAGE_FIT_WHITE, .region = {0.6f, 0, 0.4f, 0.3f}},
     };
     for (size_t i = 0; i < sizeof(wants) / sizeof(wants[0]); i++) {
         struct image first = {0};
@@ -132,6 +135,33 @@ static void orientations(void **state)
             image_free(&image);
         }
         image_free(&first);
+    }
+}
+
+/* Each quadrant alone, whatever the file's orientation, and what is no region. */
+static void regions(void **state)
+{
+    static const float quadrants[4][4] = {{0, 0, 0.5f, 0.5f}, {0.5f, 0, 0.5f, 0.5f}, {0, 0.5f, 0.5f, 0.5f}, {0.5f, 0.5f, 0.5f, 0.5f}};
+    static const char *const names[] = {"rgb.png", "orientation-6.jpg"};
+    static const float wrong[][4] = {{0, 0, 0, 0.5f}, {0, 0, 1.1f, 1}, {-0.1f, 0, 1, 1}, {0.6f, 0, 0.5f, 1}, {NAN, 0, 1, 1}};
+    for (size_t n = 0; n < 2; n++) {
+        struct fixture file = fixture_read(names[n]);
+        for (int q = 0; q < 4; q++) {
+            struct image image = {0};
+            struct image_want want = {.width = 16, .height = 16};
+            memcpy(want.region, quadrants[q], sizeof want.region);
+            assert_int_equal(image_decode(file.data, file.len, &want, &image, NULL), ERR_OK);
+            for (int i = 0; i < 3; i++) /* the middle: the filter sees a little over the edge */
+                assert_in_range(image.pixels[(8 * 16 + 8) * 3 + i] + 8, fixture_colours[q * 3 + i], fixture_colours[q * 3 + i] + 16);
+            image_free(&image);
+        }
+        for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+            struct image image;
+            struct image_want want = {.width = 16, .height = 16};
+            memcpy(want.region, wrong[i], sizeof want.region);
+            assert_int_equal(image_decode(file.data, file.len, &want, &image, NULL), ERR_INVALID);
+        }
+        fixture_free(&file);
     }
 }
 
@@ -311,6 +341,7 @@ int main(void)
         cmocka_unit_test(heif),
         cmocka_unit_test(profiles),
         cmocka_unit_test(orientations),
+        cmocka_unit_test(regions),
         cmocka_unit_test(agrees_with_pillow),
         cmocka_unit_test(limits_on_the_header),
         cmocka_unit_test(limits_of_the_caller),

@@ -50,6 +50,24 @@ static void fits_on_white(void **state)
     assert_int_equal(plan.pad_top, 32);
 }
 
+static void a_region_is_fitted_like_a_picture(void **state)
+{
+    /* The lower right quarter of 800 × 600 is 400 × 300: scaled to 346.67 × 260, the whole twice that. */
+    struct image_want want = {.width = 260, .height = 260, .region = {0.5f, 0.5f, 0.5f, 0.5f}};
+    struct image_plan plan = plan_of(800, 600, 1, want);
+    assert_int_equal(plan.scaled_width, 694);
+    assert_int_equal(plan.scaled_height, 520);
+    assert_int_equal(plan.left, 347 + 43);
+    assert_int_equal(plan.top, 260);
+    /* A single pixel of the largest picture, in its last corner. */
+    want = (struct image_want){.width = LIMIT_MODEL_SIDE, .height = LIMIT_MODEL_SIDE, .region = {1, 1, 1e-9f, 1e-9f}};
+    plan = plan_of(LIMIT_PICTURE_SIDE, 1000, 6, want);
+    assert_int_equal(plan.scaled_width, (uint32_t)LIMIT_MODEL_SIDE * LIMIT_PICTURE_SIDE);
+    assert_int_equal(plan.width, LIMIT_MODEL_SIDE);
+    assert_true(plan.left + plan.width <= plan.scaled_width && plan.top + plan.height <= plan.scaled_height);
+    assert_int_equal(plan.shrink_x, 1);
+}
+
 /* The window, turned upright, is the same for every orientation: floor of the upright remainder from the
  * upright corner. */
 static void window_does_not_depend_on_orientation(void **state)
@@ -110,6 +128,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(short_side_and_centre),
         cmocka_unit_test(fits_on_white),
+        cmocka_unit_test(a_region_is_fitted_like_a_picture),
         cmocka_unit_test(window_does_not_depend_on_orientation),
         cmocka_unit_test(thumbnail_is_never_enlarged),
         cmocka_unit_test(shrinking_leaves_a_factor),

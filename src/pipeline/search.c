@@ -1,0 +1,185 @@
+/*
+ * What is looked for → one vector → hits.
+ *
+ * A single picture, record or vector is searched for as it is. Of several, each is brought to length 1 (else a long one
+ * would count for more than its weight says), they are added up by weight, and the sum is brought to the length that
+ * the model's vectors have: 1, or for a model without normalisation the mean length of the parts, by weight. A
+ * negative weight leads away from what it stands at.
+ *
+ * Limits of distance and similarity cut the end of a page off: hits are sorted, so that what comes behind a hit that
+ * is too far is too far as well.
+ */
+#include "pipeline/internal.h"
+
+#include "base/clock.h"
+#include "base/limits.h"
+#include "base/metrics.h"
+#include "filter/filter.h"
+
+#include <inttypes.h>
+#include <math.h>
+
+/* What a query is against. */
+struct target {
+    struct pipeline *pipeline;
+    const char *collection;
+    struct store_settings settings;
+    struct pipeline_look look;
+    int64_t deadline_ms;
+};
+
+static enum result vector_of_record(const struct target *t, int64_t fileid, float *out, struct err *err)
+{
+    struct store_records records = {0};
+    enum result r = store_get_file(pipeline_store(t->pipeline), t->collection, fileid, t->deadline_ms, &records, err);
+    if (r == ERR_OK && records.count == 0)
+        r = err_set_field(err, ERR_NOT_FOUND, "fileid", "collection \"%.64s\" has no picture with fileid %" PRId64, t->collection, fileid);
+    else if (r == ERR_OK && (!records.items[0].vector || records.dimension != t->settings.dimension))
+        r = err_set_field(err, ERR_CORRUPT, "fileid", "the vector of fileid %" PRId64 " cannot be read", fileid);
+    if (r == ERR_OK)
+        memcpy(out, records.items[0].vector, records.dimension * sizeof *out);
+    store_records_free(&records);
+    return r;
+}
+
+static enum result vector_of_query(const struct target *t, const struct pipeline_query *q, float *out, struct err *err)
+{
+    if (q->has_fileid)
+        return vector_of_record(t, q->fileid, out, err);
+    if (!q->vector)
+        return pipeline_embed(t->pipeline, &t->look, &q->picture, t->deadline_ms, out, err);
+    if (q->dimension != t->settings.dimension)
+        return err_set_field(err, ERR_INVALID, "vector", "vector has %" PRIu32 " numbers; the vectors of collection \"%.64s\" have %" PRIu32,
+            q->dimension, t->collection, t->settings.dimension);
+    memcpy(out, q->vector, q->dimension * sizeof *out);
+    return ERR_OK;
+}
+
+static double length_of(const float *v, uint32_t n)
+{
+    double sum = 0;
+    for (uint32_t i = 0; i < n; i++)
+        sum += (double)v[i] * (double)v[i];
+    return sqrt(sum);
+}
+
+/* The sum into `out`, with `part` as room for one vector and `sum` for the sum. */
+static enum result combine(const struct target *t, const struct pipeline_search *s, float *part, double *sum, float *out, struct err *err)
+{
+    uint32_t n = t->settings.dimension;
+    double weights = 0, lengths = 0, total = 0;
+    for (size_t i = 0; i < s->query_count; i++) {
+        const struct pipeline_query *q = &s->queries[i];
+        enum result r = vector_of_query(t, q, part, err);
+        if (r)
+            return r;
+        double length = length_of(part, n);
+        weights += fabs(q->weight);
+        lengths += fabs(q->weight) * length;
+        for (uint32_t k = 0; length > 0 && k < n; k++)
+            sum[k] += q->weight * (double)part[k] / length;
+    }
+    for (uint32_t k = 0; k < n; k++)
+        total += sum[k] * sum[k];
+    if (!(total > 1e-12 * weights * weights))
+        return err_set_field(err, ERR_INVALID, "queries", "queries: together they say nothing, as their weights cancel each other out");
+    double want = t->look.model->info->manifest.l2_normalise ? 1 : lengths / weights;
+    for (uint32_t k = 0; k < n; k++)
+        out[k] = (float)(sum[k] * want / sqrt(total));
+    return ERR_OK;
+}
+
+static enum result vector_of_search(const struct target *t, const struct pipeline_search *s, float *out, struct err *err)
+{
+    if (s->query_count == 0)
+        return pipeline_embed(t->pipeline, &t->look, &s->picture, t->deadline_ms, out, err);
+    if (s->query_count == 1)
+        return vector_of_query(t, &s->queries[0], out, err);
+    float *part = malloc(t->settings.dimension * sizeof *part);
+    double *sum = calloc(t->settings.dimension, sizeof *sum);
+    enum result r = part && sum ? combine(t, s, part, sum, out, err) : err_no_memory(err);
+    free(part);
+    free(sum);
+    return r;
+}
+
+static void cut_off(struct store_records *hits, size_t count)
+{
+    for (size_t i = count; i < hits->count; i++) {
+        free(hits->items[i].tags);
+        free(hits->items[i].brief);
+        free(hits->items[i].vector);
+    }
+    hits->count = count;
+}
+
+static enum result leave_away(const struct target *t, const struct pipeline_search *s, struct store_records *hits, struct err *err)
+{
+    size_t kept = 0;
+    bool less_is_more = t->settings.metric == STORE_L2;
+    while (s->has_max_distance && kept < hits->count) {
+        double d = (double)hits->items[kept].distance;
+        if (less_is_more ? d > s->max_distance : d < s->max_distance)
+            break;
+        kept++;
+    }
+    if (s->has_max_distance)
+        cut_off(hits, kept);
+    if (!s->has_min_similarity || hits->count == 0)
+        return ERR_OK;
+    float *similarities = malloc(hits->count * sizeof *similarities);
+    if (!similarities)
+        return err_no_memory(err);
+    enum result r = pipeline_similarities(t->pipeline, t->collection, hits, similarities, err);
+    for (kept = 0; r == ERR_OK && kept < hits->count && (double)similarities[kept] >= s->min_similarity; kept++)
+        ;
+    if (r == ERR_OK)
+        cut_off(hits, kept);
+    free(similarities);
+    return r;
+}
+
+static enum result run(const struct target *t, const struct pipeline_search *s, const struct filter *filter,
+    struct store_records *out, struct err *err)
+{
+    struct store_records hits = {0};
+    float *vector = malloc(t->settings.dimension * sizeof *vector);
+    enum result r = vector ? vector_of_search(t, s, vector, err) : err_no_memory(err);
+    if (r == ERR_OK) {
+        struct store_query query = {.vector = vector,
+            .dimension = t->settings.dimension,
+            .limit = s->limit,
+            .offset = s->offset,
+            .group = s->group,
+            .exact = s->exact,
+            .with_vectors = s->with_vectors,
+            .filter = filter};
+        int64_t began = clock_now_us();
+        r = store_search(pipeline_store(t->pipeline), t->collection, &query, t->deadline_ms, &hits, err);
+        metrics_observe(METRIC_STAGE_SECONDS, STAGE_SEARCH, clock_now_us() - began);
+    }
+    if (r == ERR_OK)
+        r = leave_away(t, s, &hits, err);
+    if (r == ERR_OK)
+        *out = hits;
+    else
+        store_records_free(&hits);
+    free(vector);
+    return r;
+}
+
+enum result pipeline_search(struct pipeline *p, const char *collection, const struct pipeline_search *search,
+    int64_t deadline_ms, struct store_records *out, struct err *err)
+{
+    struct target t = {.pipeline = p, .collection = collection, .deadline_ms = deadline_ms};
+    struct filter *filter = NULL;
+    enum result r = pipeline_open_collection(p, collection, deadline_ms, &t.settings, &t.look, err);
+    if (r == ERR_OK && search->query_count > LIMIT_QUERIES)
+        r = err_set_field(err, ERR_INVALID, "queries", "queries: there are %zu; at most %d are allowed", search->query_count, LIMIT_QUERIES);
+    if (r == ERR_OK && search->filter)
+        r = filter_parse(search->filter, strlen(search->filter), &filter, err);
+    if (r == ERR_OK)
+        r = run(&t, search, filter, out, err);
+    filter_free(filter);
+    return r;
+}
