@@ -35,10 +35,12 @@ static const struct route {
     {"GET", "/v1/collections/{c}", NATIVE, ROUTE_SEARCH, v1_collection_stats},
     {"DELETE", "/v1/collections/{c}", NATIVE, ROUTE_ADMIN, v1_collection_drop},
     {"GET", "/v1/collections/{c}/images", NATIVE, ROUTE_SEARCH, v1_images_browse},
+    {"POST", "/v1/collections/{c}/images", NATIVE, ROUTE_WRITE, v1_images_bulk},
     {"DELETE", "/v1/collections/{c}/images", NATIVE, ROUTE_WRITE, v1_images_delete},
     {"GET", "/v1/collections/{c}/count", NATIVE, ROUTE_SEARCH, v1_count},
     {"GET", "/v1/collections/{c}/facets", NATIVE, ROUTE_SEARCH, v1_facets},
     {"PUT", "/v1/collections/{c}/images/{fileid}", NATIVE, ROUTE_WRITE, v1_image_put},
+    {"PATCH", "/v1/collections/{c}/images/{fileid}", NATIVE, ROUTE_WRITE, v1_image_patch},
     {"GET", "/v1/collections/{c}/images/{fileid}", NATIVE, ROUTE_SEARCH, v1_image_get},
     {"DELETE", "/v1/collections/{c}/images/{fileid}", NATIVE, ROUTE_WRITE, v1_image_delete},
     {"GET", "/v1/collections/{c}/images/{fileid}/thumbnail", NATIVE, ROUTE_SEARCH, v1_image_thumbnail},
@@ -149,9 +151,9 @@ size_t api_route_of(const struct http_request *head)
 
 /* --- errors --------------------------------------------------------------------------------------------------- */
 
-/* `picture`: what is wrong is the picture, not how it was sent. */
-static unsigned native_status(const struct err *err, bool picture)
+unsigned route_status(const struct err *err, bool read)
 {
+    bool picture = read && (strcmp(err->field, "image") == 0 || strcmp(err->field, "url") == 0);
     switch (err->code) {
     case ERR_INVALID:
         return picture ? 422 : 400;
@@ -228,17 +230,23 @@ static enum result append_text(struct buf *out, const char *text)
     return json_append_string(out, clean, strlen(clean));
 }
 
+enum result route_write_problem(struct buf *out, unsigned status, const struct err *err)
+{
+    enum result r = buf_appendf(out, "\"type\":\"about:blank\",\"title\":\"%s\",\"status\":%u,\"detail\":", title(status), status);
+    if (r == ERR_OK)
+        r = append_text(out, err->message);
+    if (r == ERR_OK && err->field[0])
+        r = buf_append_str(out, ",\"field\":") ? ERR_NO_MEMORY : append_text(out, err->field);
+    if (r == ERR_OK && err->column)
+        r = buf_appendf(out, ",\"column\":%u", err->column);
+    return r;
+}
+
 static void write_problem(struct http_reply *reply, unsigned status, const struct err *err)
 {
     struct buf *b = &reply->body;
     reply->content_type = "application/problem+json";
-    bool ok = buf_appendf(b, "{\"type\":\"about:blank\",\"title\":\"%s\",\"status\":%u,\"detail\":", title(status), status) == ERR_OK &&
-              append_text(b, err->message) == ERR_OK;
-    if (ok && err->field[0])
-        ok = buf_append_str(b, ",\"field\":") == ERR_OK && append_text(b, err->field) == ERR_OK;
-    if (ok && err->column)
-        ok = buf_appendf(b, ",\"column\":%u", err->column) == ERR_OK;
-    if (!ok || buf_append_str(b, "}"))
+    if (buf_append_str(b, "{") || route_write_problem(b, status, err) || buf_append_str(b, "}"))
         buf_clear(b);
 }
 
@@ -258,10 +266,9 @@ static void write_failure(struct http_reply *reply, const char *field, const cha
 
 static void reply_error(enum family family, const struct route_call *call, const struct err *err, struct http_reply *reply)
 {
-    bool picture = call->read && (strcmp(err->field, "image") == 0 || strcmp(err->field, "url") == 0);
     buf_clear(&reply->body);
     reply->header_count = 0;
-    reply->status = family == COMPATIBLE ? compatible_status(err) : native_status(err, picture);
+    reply->status = family == COMPATIBLE ? compatible_status(err) : route_status(err, call->read);
     if (reply->status == 503 && http_reply_header(reply, "Retry-After", "1"))
         reply->header_count = 0;
     if (reply->status == 401 && http_reply_header(reply, "WWW-Authenticate", "Bearer realm=\"lookalike\""))
@@ -396,6 +403,14 @@ static enum result run_route(const struct route *route, struct route_call *call,
             "the path names no collection: letters, digits and _, not starting with a digit, at most %d characters",
             LIMIT_COLLECTION_NAME);
     return route->fn(call, err);
+}
+
+bool api_streams(void *user, const struct http_request *head)
+{
+    unsigned status;
+    char allow[128];
+    const struct route *route = find_route(head, NULL, &status, allow, sizeof allow);
+    return route && route->fn == v1_images_bulk;
 }
 
 void api_handle(void *user, const struct http_request *request, struct http_reply *reply)

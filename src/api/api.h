@@ -31,6 +31,8 @@ void api_handle(void *api, const struct http_request *request, struct http_reply
  * (401) or with one that lacks the route's right or is bound to other collections (403).
  */
 void api_gate(void *api, const struct http_request *head, struct http_reply *reply);
+/* Whether the body of a request is streamed: the bulk route's alone. */
+bool api_streams(void *api, const struct http_request *head);
 /* The body of an error that the HTTP server found: the compatible shape, or problem+json below /v1. */
 void api_error_body(void *api, const char *path, unsigned status, const char *message, struct http_reply *reply);
 

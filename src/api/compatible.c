@@ -57,13 +57,7 @@ static enum result read_record(
     if (r == ERR_OK)
         r = params_fileid(params, &record->fileid, err);
     if (r == ERR_OK)
-        r = params_i64(params, "itemid", &record->has_itemid, &record->itemid, err);
-    if (r == ERR_OK)
-        r = params_tags(params, &record->tags, err);
-    if (r == ERR_OK)
-        r = params_brief(params, &record->brief, err);
-    if (r == ERR_OK)
-        r = params_picture(params, &record->picture, err);
+        r = params_record(params, record, err);
     return r;
 }
 

@@ -519,6 +519,18 @@ enum result params_picture(struct params *p, struct pipeline_picture *out, struc
     return ERR_OK;
 }
 
+enum result params_record(struct params *p, struct pipeline_record *out, struct err *err)
+{
+    enum result r = params_i64(p, "itemid", &out->has_itemid, &out->itemid, err);
+    if (r == ERR_OK)
+        r = params_tags(p, &out->tags, err);
+    if (r == ERR_OK)
+        r = params_brief(p, &out->brief, err);
+    if (r == ERR_OK)
+        r = params_picture(p, &out->picture, err);
+    return r;
+}
+
 /* --- a search ------------------------------------------------------------------------------------------------- */
 
 enum result params_window(struct params *p, struct pipeline_search *out, struct err *err)

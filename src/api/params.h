@@ -48,6 +48,8 @@ enum result params_fileid(struct params *params, int64_t *out, struct err *err) 
 /* As compact JSON text within the limits; NULL where absent. */
 enum result params_tags(struct params *params, const char **out, struct err *err) ERR_MUST_USE;
 enum result params_brief(struct params *params, const char **out, struct err *err) ERR_MUST_USE;
+/* itemid, tags, brief and the picture, each only where it is given. */
+enum result params_record(struct params *params, struct pipeline_record *out, struct err *err) ERR_MUST_USE;
 /* `image` (decoded from base64 where it is text) or `url`; both members NULL where there is neither. */
 enum result params_picture(struct params *params, struct pipeline_picture *out, struct err *err) ERR_MUST_USE;
 /* Whether it is given at all, however wrong; an empty text is not. */

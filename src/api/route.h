@@ -43,6 +43,11 @@ enum result access_check(struct auth *auth, const struct http_request *head, enu
 /* Whether the key behind the request reaches this collection. */
 bool access_reaches(const struct http_request *request, const char *collection);
 
+/* The status of an error on /v1. `picture`: what is wrong with `image` or `url` is the picture, not how it was sent. */
+unsigned route_status(const struct err *err, bool read);
+/* The members of problem+json, without braces. */
+enum result route_write_problem(struct buf *out, unsigned status, const struct err *err) ERR_MUST_USE;
+
 /* Fills the reply on success; on failure returns the error, which the caller turns into the reply of its family. */
 typedef enum result (*route_fn)(struct route_call *call, struct err *err);
 
@@ -62,6 +67,8 @@ enum result v1_collection_create(struct route_call *call, struct err *err);
 enum result v1_collection_stats(struct route_call *call, struct err *err);
 enum result v1_collection_drop(struct route_call *call, struct err *err);
 enum result v1_image_put(struct route_call *call, struct err *err);
+enum result v1_images_bulk(struct route_call *call, struct err *err);
+enum result v1_image_patch(struct route_call *call, struct err *err);
 enum result v1_image_get(struct route_call *call, struct err *err);
 enum result v1_image_delete(struct route_call *call, struct err *err);
 enum result v1_image_thumbnail(struct route_call *call, struct err *err);

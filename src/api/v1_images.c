@@ -17,29 +17,43 @@ static enum result path_fileid(const struct route_call *call, int64_t *out, stru
     return ERR_OK;
 }
 
-enum result v1_image_put(struct route_call *call, struct err *err)
+static enum result no_such_record(const struct route_call *call, int64_t fileid, struct err *err)
+{
+    return err_set_field(err, ERR_NOT_FOUND, "fileid", "collection \"%.64s\" has no picture with fileid %" PRId64, call->collection, fileid);
+}
+
+/* The whole record, or with `patch` what is given of it. */
+static enum result write_image(struct route_call *call, bool patch, struct err *err)
 {
     struct params params = {0};
     struct pipeline_record record = {0};
+    bool found = true;
+    int64_t deadline = call->request->deadline_ms;
     enum result r = path_fileid(call, &record.fileid, err);
-    if (r)
-        return r;
-    r = params_parse(call->request, true, &params, err);
     if (r == ERR_OK)
-        r = params_i64(&params, "itemid", &record.has_itemid, &record.itemid, err);
+        r = params_parse(call->request, true, &params, err);
     if (r == ERR_OK)
-        r = params_tags(&params, &record.tags, err);
-    if (r == ERR_OK)
-        r = params_brief(&params, &record.brief, err);
-    if (r == ERR_OK)
-        r = params_picture(&params, &record.picture, err);
+        r = params_record(&params, &record, err);
     call->read = r == ERR_OK;
     if (r == ERR_OK)
-        r = pipeline_add(call->pipeline, call->collection, &record, call->request->deadline_ms, err);
+        r = patch ? pipeline_update(call->pipeline, call->collection, &record, deadline, &found, err)
+                  : pipeline_add(call->pipeline, call->collection, &record, deadline, err);
+    if (r == ERR_OK && !found)
+        r = no_such_record(call, record.fileid, err);
     if (r == ERR_OK)
         r = buf_appendf(&call->reply->body, "{\"fileid\":%" PRId64 "}", record.fileid);
     params_free(&params);
     return r;
+}
+
+enum result v1_image_put(struct route_call *call, struct err *err)
+{
+    return write_image(call, false, err);
+}
+
+enum result v1_image_patch(struct route_call *call, struct err *err)
+{
+    return write_image(call, true, err);
 }
 
 enum result v1_image_get(struct route_call *call, struct err *err)
@@ -56,7 +70,7 @@ enum result v1_image_get(struct route_call *call, struct err *err)
     if (r == ERR_OK)
         r = store_get_file(pipeline_store(call->pipeline), call->collection, fileid, call->request->deadline_ms, &records, err);
     if (r == ERR_OK && records.count == 0)
-        r = err_set_field(err, ERR_NOT_FOUND, "fileid", "collection \"%.64s\" has no picture with fileid %" PRId64, call->collection, fileid);
+        r = no_such_record(call, fileid, err);
     if (r == ERR_OK) {
         members.dimension = records.dimension;
         if (write_members(&call->reply->body, &members, &records.items[0]))

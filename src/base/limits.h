@@ -20,6 +20,10 @@
 #define LIMIT_PARAMETERS 64                  /* query or form fields of one request */
 #define LIMIT_FORM_PARTS 64
 #define LIMIT_HEADERS 128                    /* header lines of one request */
+#define LIMIT_STREAMS 8                       /* requests whose body is streamed, at once */
+#define LIMIT_STREAM_RING (256 * LIMIT_KIB)  /* of a streamed body, waiting for the handler */
+#define LIMIT_STREAM_OUT (64 * LIMIT_MIB)    /* of its reply, waiting for the client */
+#define LIMIT_POLLS 64                       /* replies that are sent as things happen, at once */
 #define LIMIT_HTTP_REPLY (256 * LIMIT_MIB)   /* body of one reply */
 
 /* API keys. */
@@ -39,6 +43,8 @@
 #define LIMIT_TAGS 10
 #define LIMIT_TAG_BYTES 240
 #define LIMIT_BRIEF_BYTES (64 * LIMIT_KIB)
+#define LIMIT_BULK_LINE (LIMIT_BODY / 3 * 4 + LIMIT_MIB) /* one record of a bulk request: its picture in base64 */
+#define LIMIT_BULK_BYTES (64 * LIMIT_MIB)    /* of the records of one bulk request that are under way; a longer one goes alone */
 #define LIMIT_QUERIES 16                      /* pictures, records and vectors of one search */
 #define LIMIT_WINDOW 16384                   /* limit + offset of a search */
 #define LIMIT_DIMENSION 32768                /* components of a vector, as in Milvus */

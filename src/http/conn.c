@@ -37,6 +37,7 @@
 #include "base/parse.h"
 
 #include <arpa/inet.h>
+#include <linux/sockios.h>
 #include <linux/tcp.h>
 #include <netinet/in.h>
 #include <strings.h>
@@ -179,6 +180,7 @@ static bool to_locked(struct http_server *server, struct http_conn *conn, enum h
         ms = server->options.header_ms;
         break;
     case HTTP_CONN_REPLY:
+    case HTTP_CONN_STREAM:
         conn->acked = view_tcp(conn->fd).acked;
         ms = server->options.body_ms;
         break;
@@ -231,10 +233,19 @@ void http_conn_end(struct http_server *server, struct http_conn *conn, bool coun
 {
     pthread_mutex_lock(&server->lock);
     conn->path = NULL;
+    conn->stream = NULL;
     conn->in_headers = false;
     to_locked(server, conn, HTTP_CONN_WAIT);
     if (counted && --server->active == 0)
         pthread_cond_broadcast(&server->request_ended);
+    pthread_mutex_unlock(&server->lock);
+}
+
+void http_conn_stream(struct http_server *server, struct http_conn *conn, struct http_stream *stream)
+{
+    pthread_mutex_lock(&server->lock);
+    if (to_locked(server, conn, HTTP_CONN_STREAM))
+        conn->stream = stream;
     pthread_mutex_unlock(&server->lock);
 }
 
@@ -342,6 +353,24 @@ static bool has_left(struct http_conn *conn, const struct tcp_view *tcp, int64_t
     return conn->closed_since && now - conn->closed_since >= CLOSED_MS;
 }
 
+/* Time runs only while there is something that the client does not take. */
+static void look_at_stream(
+    struct http_server *server, struct http_conn *conn, const struct tcp_view *tcp, bool left, int64_t now)
+{
+    int unsent = 0;
+    bool idle = ioctl(conn->fd, SIOCOUTQ, &unsent) == 0 && unsent == 0;
+    bool late = conn->deadline != CLOCK_NO_DEADLINE && now >= conn->deadline;
+    if (idle || (late && tcp->acked - conn->acked >= REPLY_PROGRESS)) {
+        conn->deadline = now + server->options.body_ms;
+        conn->acked = tcp->acked;
+    } else if (late) {
+        end_connection(conn, now);
+        http_stream_gone(conn->stream);
+        return;
+    }
+    http_stream_poke(conn->stream, left);
+}
+
 static void look_at(struct http_server *server, struct http_conn *conn, int64_t now)
 {
     enum http_conn_state state = get_state(conn);
@@ -349,7 +378,8 @@ static void look_at(struct http_server *server, struct http_conn *conn, int64_t 
         return;
     bool late = conn->deadline != CLOCK_NO_DEADLINE && now >= conn->deadline;
     struct tcp_view tcp = view_tcp(conn->fd);
-    if (state != HTTP_CONN_REPLY && has_left(conn, &tcp, now)) {
+    bool left = has_left(conn, &tcp, now);
+    if (state != HTTP_CONN_REPLY && state != HTTP_CONN_STREAM && left) {
         end_connection(conn, now);
         return;
     }
@@ -367,6 +397,9 @@ static void look_at(struct http_server *server, struct http_conn *conn, int64_t 
     case HTTP_CONN_BODY:
         if (late)
             refuse_late(server, conn, "The body of the request did not arrive in time.");
+        break;
+    case HTTP_CONN_STREAM:
+        look_at_stream(server, conn, &tcp, left, now);
         break;
     case HTTP_CONN_REPLY:
         if (late) {

@@ -33,7 +33,7 @@
 /* Refused bodies up to this are read to their end, which saves the connection. */
 #define SMALL_BODY (64 * LIMIT_KIB)
 
-enum phase { PHASE_NEW, PHASE_READING, PHASE_SWALLOW, PHASE_QUEUED, PHASE_READY, PHASE_DEAD };
+enum phase { PHASE_NEW, PHASE_READING, PHASE_STREAMING, PHASE_SWALLOW, PHASE_QUEUED, PHASE_READY, PHASE_DEAD };
 
 struct http_exchange {
     struct http_server *server;
@@ -58,6 +58,9 @@ struct http_exchange {
     int64_t queued_us; /* when it was handed to the workers */
     uint64_t received, sent;
     char user_text[32];
+    atomic_int refs; /* libmicrohttpd's, a streamed handler's, a streamed response's */
+    struct http_stream *stream; /* a streamed request or a polled reply; NULL: neither */
+    bool polled;                /* among server->poll_count */
 };
 
 /* --- making and freeing --------------------------------------------------------------------------------- */
@@ -73,6 +76,7 @@ void *http_exchange_open(void *arg, const char *target, struct MHD_Connection *m
     x->server = server;
     x->conn = conn;
     x->mhd = mhd;
+    atomic_init(&x->refs, 1);
     x->raw_target = strdup(target ? target : "");
     buf_init(&x->body, server->options.max_body);
     http_conn_headers(server, conn);
@@ -116,13 +120,39 @@ void http_exchange_done(
         atomic_fetch_sub(&x->server->working, 1);
     tell_done(x);
     http_conn_end(x->server, x->conn, x->counted);
+    if (x->polled) {
+        pthread_mutex_lock(&x->server->lock);
+        x->server->poll_count--;
+        pthread_mutex_unlock(&x->server->lock);
+    }
+    if (x->stream)
+        http_stream_gone(x->stream);
     if (x->response)
         MHD_destroy_response(x->response);
+    x->response = NULL;
+    http_exchange_unref(x);
+}
+
+void http_exchange_ref(struct http_exchange *x)
+{
+    atomic_fetch_add(&x->refs, 1);
+}
+
+void http_exchange_unref(struct http_exchange *x)
+{
+    if (atomic_fetch_sub(&x->refs, 1) > 1)
+        return;
+    http_stream_free(x->stream);
     release_body(x);
     http_target_free(&x->target);
     free(x->header_memory);
     free(x->raw_target);
     free(x);
+}
+
+const struct http_request *http_exchange_request(const struct http_exchange *x)
+{
+    return &x->request;
 }
 
 /* --- the head ------------------------------------------------------------------------------------------- */
@@ -247,6 +277,8 @@ static enum MHD_Result send_response(struct http_exchange *x)
 {
     if (!x->response || !http_conn_to(x->server, x->conn, HTTP_CONN_REPLY))
         return MHD_NO;
+    if (x->stream)
+        http_conn_stream(x->server, x->conn, x->stream);
     enum MHD_Result queued = MHD_queue_response(x->mhd, x->status, x->response);
     MHD_destroy_response(x->response);
     x->response = NULL;
@@ -265,8 +297,39 @@ static void sign(struct http_exchange *x, struct http_reply *reply)
         return;
 }
 
+/* A reply that is polled becomes one that says why not, where there are too many of them. */
+static bool admit_poll(struct http_exchange *x)
+{
+    struct http_server *server = x->server;
+    pthread_mutex_lock(&server->lock);
+    x->polled = server->poll_count < LIMIT_POLLS;
+    server->poll_count += x->polled;
+    pthread_mutex_unlock(&server->lock);
+    x->stream = x->polled ? http_stream_new(server, x, x->mhd) : NULL;
+    return x->stream != NULL;
+}
+
+static void make_streamed_response(struct http_exchange *x, struct http_reply *head)
+{
+    sign(x, head);
+    x->response = http_stream_response(x->stream);
+    if (x->response && !http_reply_headers(x->server, head, atomic_load(&x->server->stopping), x->response))
+        x->response = NULL;
+}
+
 static void make_response(struct http_exchange *x, struct http_reply *reply, bool close)
 {
+    if (reply->poll.next && admit_poll(x)) {
+        http_stream_poll(x->stream, reply);
+        make_streamed_response(x, reply);
+        return;
+    }
+    if (reply->poll.next) {
+        if (reply->poll.close)
+            reply->poll.close(reply->poll.user);
+        reply->poll = (struct http_poll){0};
+        http_reply_error(x->server, reply, x->request.path, 503, "Too many clients are watching. Try again in a moment.");
+    }
     sign(x, reply);
     x->response = http_reply_response(x->server, reply, close || atomic_load(&x->server->stopping));
 }
@@ -309,6 +372,21 @@ static bool is_preflight(const struct http_exchange *x)
            http_header(&x->request, "Origin") && http_header(&x->request, "Access-Control-Request-Method");
 }
 
+static enum MHD_Result start_stream(struct http_exchange *x)
+{
+    x->stream = http_stream_new(x->server, x, x->mhd);
+    x->request.stream = x->stream;
+    x->request.body = "";
+    x->request.deadline_ms = CLOCK_NO_DEADLINE;
+    if (!x->stream || http_stream_start(x->stream)) {
+        http_stream_free(x->stream);
+        x->stream = NULL;
+        return refuse_with(x, 503, "Too many requests of this kind are running. Try again in a moment.", true);
+    }
+    x->phase = PHASE_STREAMING;
+    return MHD_YES;
+}
+
 /* The request is sound; does anybody want it? */
 static enum MHD_Result admit(struct http_exchange *x)
 {
@@ -321,7 +399,8 @@ static enum MHD_Result admit(struct http_exchange *x)
         http_reply_preflight(&reply, &x->request);
         return refuse(x, &reply, true);
     }
-    if (x->framing.length > server->options.max_body) {
+    bool streamed = server->options.streams && server->options.streams(server->options.user, &x->request);
+    if (!streamed && x->framing.length > server->options.max_body) {
         char message[128];
         snprintf(message, sizeof message,
             "The body of the request is larger than %zu bytes, the most accepted here.",
@@ -335,7 +414,7 @@ static enum MHD_Result admit(struct http_exchange *x)
     x->light = reply.light;
     http_reply_release(&reply);
     x->phase = PHASE_READING;
-    return MHD_YES;
+    return streamed ? start_stream(x) : MHD_YES;
 }
 
 static enum MHD_Result first_call(
@@ -423,6 +502,41 @@ static bool enter(struct http_exchange *x)
     return true;
 }
 
+/* As long as something comes, the body has time. */
+static enum MHD_Result take_stream(struct http_exchange *x, const char *data, size_t *size)
+{
+    int state = atomic_load_explicit(&x->conn->state, memory_order_acquire);
+    if (state == HTTP_CONN_LINGER || state == HTTP_CONN_GONE) {
+        x->phase = PHASE_DEAD;
+        http_stream_gone(x->stream);
+        return throw_away(x, size);
+    }
+    size_t before = *size;
+    if (!http_conn_to(x->server, x->conn, HTTP_CONN_BODY))
+        return MHD_NO;
+    if (!http_stream_take(x->stream, data, size))
+        return throw_away(x, size);
+    x->received += before - *size;
+    /* Nothing taken: suspended, which is not the client's fault. It may have been resumed already; the next call, on
+       this thread, puts the state right. */
+    return *size < before || http_conn_to(x->server, x->conn, HTTP_CONN_BUSY) ? MHD_YES : MHD_NO;
+}
+
+static enum MHD_Result reply_stream(struct http_exchange *x)
+{
+    if (!http_conn_to(x->server, x->conn, HTTP_CONN_BUSY))
+        return MHD_NO;
+    enum http_stream_reply state = http_stream_body_done(x->stream);
+    if (state == HTTP_STREAM_WAIT)
+        return MHD_YES;
+    if (state == HTTP_STREAM_PLAIN)
+        make_response(x, http_stream_head(x->stream), false);
+    else
+        make_streamed_response(x, http_stream_head(x->stream));
+    x->phase = PHASE_READY;
+    return send_response(x);
+}
+
 /* The whole request is here: hand it to the workers. */
 static enum MHD_Result last_call(struct http_exchange *x)
 {
@@ -463,6 +577,8 @@ enum MHD_Result http_exchange_call(void *server, struct MHD_Connection *mhd, con
         return first_call(x, url, method, version);
     case PHASE_READING:
         return *size ? take_body(x, data, size) : last_call(x);
+    case PHASE_STREAMING:
+        return *size ? take_stream(x, data, size) : reply_stream(x);
     case PHASE_SWALLOW:
         if (*size)
             return throw_away(x, size);

@@ -27,6 +27,8 @@ struct http_pair {
     size_t value_len;
 };
 
+struct http_stream; /* see below */
+
 /* Read-only for the handler and valid until it returns. http_request_* work on a request built by a test as well. */
 struct http_request {
     const char *method;  /* "GET", … as sent; but HEAD arrives as "GET", and only the head is sent back */
@@ -41,7 +43,19 @@ struct http_request {
     int64_t deadline_ms; /* the reply is due */
     char id[LIMIT_REQUEST_ID + 1]; /* the client's X-Request-Id where it is sound, else a new one; the reply has it too */
     char trace_id[33];             /* of a sound W3C `traceparent`, else "" */
+    struct http_stream *stream; /* of a streamed request: `body` is empty, http_stream_read() has it; else NULL */
     const void *grant;   /* the handler's own: what the request's API key may do; NULL from the server */
+};
+
+/*
+ * A reply without an end that is known yet. `next` is called about ten times a second: it appends what there is, perhaps
+ * nothing, and returns false after the last piece. It runs on a connection thread and must not block. `close` is
+ * called once, when nothing more is asked for.
+ */
+struct http_poll {
+    bool (*next)(void *user, struct buf *out); /* NULL: an ordinary reply */
+    void (*close)(void *user);
+    void *user;
 };
 
 /* Filled by the handler; zeroed before with status 200. */
@@ -59,6 +73,7 @@ struct http_reply {
     char user_text[32]; /* for http_done: here the id of the key */
     bool light;         /* set by the gate: costs next to nothing, and is answered also when `max_active` is reached */
     const char *origin; /* the server's own */
+    struct http_poll poll; /* where `next` is set: sent after status and headers instead of a body */
 };
 
 typedef void (*http_handler)(void *user, const struct http_request *request, struct http_reply *reply);
@@ -94,6 +109,12 @@ struct http_options {
     http_gate gate;             /* may be NULL */
     http_error_body error_body; /* may be NULL: plain text */
     http_done_fn done;          /* may be NULL */
+    /*
+     * Whether the body of this request, which passed the gate, is to be streamed: then it may have any length, the
+     * handler runs on a thread of its own from the first byte on, and request->stream is set. At most LIMIT_STREAMS at
+     * once. May be NULL: none. Must not block.
+     */
+    bool (*streams)(void *user, const struct http_request *head);
     void *user;                 /* given to all of them */
 };
 
@@ -112,6 +133,21 @@ const char *http_header(const struct http_request *request, const char *name);
 /* Value of a query parameter, or NULL. */
 const struct http_pair *http_query(const struct http_request *request, const char *name);
 enum result http_reply_header(struct http_reply *reply, const char *name, const char *value) ERR_MUST_USE;
+
+/* --- streamed requests ---------------------------------------------------------------------------------------- */
+
+/*
+ * Wait for the next bytes of the body; *n is 0 at its end. ERR_UNAVAILABLE: the client has gone, or the server is being
+ * stopped. ERR_TIMEOUT: it has sent nothing for body_ms.
+ */
+enum result http_stream_read(struct http_stream *stream, char *to, size_t size, size_t *n, struct err *err) ERR_MUST_USE;
+/*
+ * Append to the reply. The first call settles status, content type and headers by what `reply` has then; its body is not
+ * looked at. A handler that never writes replies as usual. The client gets nothing before it has sent its whole body.
+ * Waits while LIMIT_STREAM_OUT bytes are not taken; ERR_UNAVAILABLE and ERR_TIMEOUT as above.
+ */
+enum result http_stream_write(
+    struct http_stream *stream, struct http_reply *reply, const void *data, size_t len, struct err *err) ERR_MUST_USE;
 
 /* --- bodies of forms ------------------------------------------------------------------------------------------ */
 

@@ -72,6 +72,9 @@ enum result http_cors_parse(struct http_server *server, const char *list, struct
 void http_reply_preflight(struct http_reply *reply, const struct http_request *head);
 /* Both take the reply's body. `close`: say "Connection: close". NULL and ERR_NO_MEMORY when out of memory. */
 struct MHD_Response *http_reply_response(struct http_server *server, struct http_reply *reply, bool close);
+/* The same headers on a response with a body of another making, which is destroyed where that fails; then false. */
+bool http_reply_headers(
+    struct http_server *server, const struct http_reply *reply, bool close, struct MHD_Response *response);
 enum result http_reply_text(
     struct http_server *server, struct http_reply *reply, bool with_body, struct buf *out) ERR_MUST_USE;
 void http_reply_release(struct http_reply *reply);
@@ -84,6 +87,7 @@ enum http_conn_state {
     HTTP_CONN_BODY,   /* headers complete: body_ms to the end of the body */
     HTTP_CONN_BUSY,   /* waits for a worker or is with one: no deadline here */
     HTTP_CONN_REPLY,  /* being sent: must make progress in every body_ms */
+    HTTP_CONN_STREAM, /* the same, as far as there is something to send */
     HTTP_CONN_LINGER, /* we wrote an error past libmicrohttpd and closed our side; what still comes is thrown
                          away */
     HTTP_CONN_GONE,   /* shut down; libmicrohttpd will find out */
@@ -101,6 +105,7 @@ struct http_conn {
     const char *path;     /* of the request in hand, or NULL */
     struct MHD_Connection *mhd;
     unsigned refused; /* status of an error written past libmicrohttpd, else 0 */
+    struct http_stream *stream; /* under the lock: of the reply being sent, where it is streamed */
     bool in_headers;  /* between the request line and the first call */
     pthread_t thread; /* the I/O thread, where in_headers */
     char client[64];
@@ -118,6 +123,8 @@ void http_conn_log(void *server, const char *format, va_list args);
 bool http_conn_begin(struct http_server *server, struct http_conn *conn, const char *path);
 /* The end of a request. `counted`: http_conn_begin() was called for it and true. */
 void http_conn_end(struct http_server *server, struct http_conn *conn, bool counted);
+/* A streamed reply begins. */
+void http_conn_stream(struct http_server *server, struct http_conn *conn, struct http_stream *stream);
 /* Write an error on the socket at once, close our side, and throw away what the client still sends. */
 void http_conn_refuse(
     struct http_server *server, struct http_conn *conn, struct http_reply *reply, bool with_body);
@@ -147,6 +154,38 @@ int http_tls_certificate(gnutls_session_t session, const gnutls_datum_t *names, 
     const gnutls_pk_algorithm_t *algorithms, int algorithm_count, gnutls_pcert_st **chain, unsigned *count, gnutls_privkey_t *key);
 /* An error past libmicrohttpd. On the connection's own I/O thread only. */
 void http_tls_write(struct MHD_Connection *mhd, const char *data, size_t len);
+
+struct http_exchange;
+void http_exchange_ref(struct http_exchange *x);
+void http_exchange_unref(struct http_exchange *x);
+const struct http_request *http_exchange_request(const struct http_exchange *x);
+
+/* --- stream.c ------------------------------------------------------------------------------------------- */
+
+enum http_stream_reply {
+    HTTP_STREAM_WAIT,  /* nothing yet: the connection is suspended */
+    HTTP_STREAM_READY, /* http_stream_response() has it */
+    HTTP_STREAM_PLAIN, /* http_stream_head() is the whole reply */
+};
+
+/* NULL when out of memory. The exchange owns it. */
+struct http_stream *http_stream_new(
+    struct http_server *server, struct http_exchange *x, struct MHD_Connection *mhd);
+void http_stream_free(struct http_stream *stream);
+/* ERR_BUSY: LIMIT_STREAMS run. */
+enum result http_stream_start(struct http_stream *stream) ERR_MUST_USE;
+/* Make it a polled reply; takes reply->poll. */
+void http_stream_poll(struct http_stream *stream, struct http_reply *reply);
+/* A piece of the body; *size is what was not taken, and where that is all, the connection is suspended. False: nobody
+ * wants it any more. */
+bool http_stream_take(struct http_stream *stream, const char *data, size_t *size);
+enum http_stream_reply http_stream_body_done(struct http_stream *stream);
+struct http_reply *http_stream_head(struct http_stream *stream);
+struct MHD_Response *http_stream_response(struct http_stream *stream);
+/* The connection has ended, or is to end. */
+void http_stream_gone(struct http_stream *stream);
+/* Ask a polled reply again; `left`: the client has closed its side, and nobody half-closes to watch. */
+void http_stream_poke(struct http_stream *stream, bool left);
 
 /* --- multipart.c ---------------------------------------------------------------------------------------- */
 
@@ -185,6 +224,8 @@ struct http_server {
     pthread_cond_t wake_watcher, request_ended;
     struct http_conn *conns; /* under lock */
     size_t conn_count;       /* under lock */
+    size_t stream_count;     /* under lock: handlers of streamed requests */
+    size_t poll_count;       /* under lock: polled replies */
     size_t active;           /* under lock: requests between their first call and their end */
     bool quit;               /* under lock: the watcher is to end */
 

@@ -158,11 +158,23 @@ void http_reply_preflight(struct http_reply *reply, const struct http_request *h
         reply->status = 500;
 }
 
-struct MHD_Response *http_reply_response(struct http_server *server, struct http_reply *reply, bool close)
+bool http_reply_headers(
+    struct http_server *server, const struct http_reply *reply, bool close, struct MHD_Response *response)
 {
     struct header_list list;
-    struct MHD_Response *response = NULL;
     collect(server, reply, close, &list);
+    for (size_t i = 0; i < list.count; i++) {
+        if (MHD_add_response_header(response, list.items[i].name, list.items[i].value) != MHD_YES) {
+            MHD_destroy_response(response);
+            return false;
+        }
+    }
+    return true;
+}
+
+struct MHD_Response *http_reply_response(struct http_server *server, struct http_reply *reply, bool close)
+{
+    struct MHD_Response *response = NULL;
     if (reply->static_body) {
         /* libmicrohttpd wants no const, and does not write. */
         union {
@@ -177,13 +189,7 @@ struct MHD_Response *http_reply_response(struct http_server *server, struct http
         if (!response)
             free(data);
     }
-    for (size_t i = 0; response && i < list.count; i++) {
-        if (MHD_add_response_header(response, list.items[i].name, list.items[i].value) != MHD_YES) {
-            MHD_destroy_response(response);
-            response = NULL;
-        }
-    }
-    return response;
+    return response && http_reply_headers(server, reply, close, response) ? response : NULL;
 }
 
 static enum result append_date(struct buf *out)

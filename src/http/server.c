@@ -177,6 +177,15 @@ static void wait_for_requests(struct http_server *server, int64_t ms)
     pthread_mutex_unlock(&server->lock);
 }
 
+/* Their handlers notice `aborting` by themselves; a handler cannot be killed. */
+static void wait_for_streams(struct http_server *server)
+{
+    pthread_mutex_lock(&server->lock);
+    while (server->stream_count > 0)
+        clock_wait(&server->request_ended, &server->lock, CLOCK_NO_DEADLINE);
+    pthread_mutex_unlock(&server->lock);
+}
+
 static void join_watcher(struct http_server *server)
 {
     if (!server->watching)
@@ -196,6 +205,7 @@ void http_server_stop(struct http_server *server, int64_t grace_ms)
     if (server->daemon && grace_ms > 0)
         wait_for_requests(server, grace_ms);
     atomic_store(&server->aborting, true);
+    wait_for_streams(server);
     if (server->queue)
         queue_close(server->queue);
     for (unsigned i = 0; i < server->worker_count; i++)

@@ -132,6 +132,7 @@ static enum result serve(const struct config *config, const sigset_t *signals, s
         .max_active = config->max_active,
         .handler = api_handle,
         .gate = api_gate,
+        .streams = api_streams,
         .error_body = api_error_body,
         .done = api_done,
         .user = api,
