@@ -58,6 +58,7 @@ static const struct route {
     {"DELETE", "/v1/keys/{id}", NATIVE, ROUTE_ADMIN, v1_key_revoke},
     {"GET", "/healthz", NATIVE, ROUTE_OPEN, v1_healthz},
     {"GET", "/readyz", NATIVE, ROUTE_OPEN, v1_readyz},
+    {"GET", "/openapi.json", NATIVE, ROUTE_OPEN, v1_openapi},
     {"GET", "/metrics", NATIVE, ROUTE_SEARCH, v1_metrics},
 };
 #define ROUTE_COUNT (sizeof routes / sizeof *routes)

@@ -48,6 +48,10 @@ unsigned route_status(const struct err *err, bool read);
 /* The members of problem+json, without braces. */
 enum result route_write_problem(struct buf *out, unsigned status, const struct err *err) ERR_MUST_USE;
 
+/* openapi.json. */
+extern const char api_openapi[];
+extern const size_t api_openapi_len;
+
 /* Fills the reply on success; on failure returns the error, which the caller turns into the reply of its family. */
 typedef enum result (*route_fn)(struct route_call *call, struct err *err);
 
@@ -89,6 +93,7 @@ enum result v1_backup(struct route_call *call, struct err *err);
 enum result v1_restore(struct route_call *call, struct err *err);
 enum result v1_job_get(struct route_call *call, struct err *err);
 enum result v1_job_cancel(struct route_call *call, struct err *err);
+enum result v1_openapi(struct route_call *call, struct err *err);
 enum result v1_healthz(struct route_call *call, struct err *err);
 enum result v1_metrics(struct route_call *call, struct err *err);
 enum result v1_readyz(struct route_call *call, struct err *err);

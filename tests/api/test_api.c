@@ -305,6 +305,48 @@ static void backups_by_request(void **state)
     assert_non_null(strstr(reply, "no backup of its own"));
 }
 
+/* The table and the document name the same routes and methods, and the document the program's version. */
+static void openapi_names_every_route_and_no_other(void **state)
+{
+    struct world *w = *state;
+    struct ask a = {.method = "GET", .path = "/openapi.json"};
+    struct http_request request = {.method = a.method, .path = a.path, .deadline_ms = clock_now_ms() + 10000};
+    struct http_reply reply = {.status = 200};
+    buf_init(&reply.body, 1 << 16);
+    api_handle(w->api, &request, &reply);
+    struct json_object *doc = NULL, *paths, *version;
+    struct err err = {0};
+    if (json_parse(reply.static_body, reply.static_len, &doc, &err))
+        fail_msg("%s", err.message);
+    assert_string_equal(json_object_get_string(json_member(doc, "openapi")), "3.1.0");
+    assert_true(json_object_object_get_ex(json_member(doc, "info"), "version", &version));
+    assert_string_equal(json_object_get_string(version), PROJECT_VERSION);
+    assert_true(json_object_object_get_ex(doc, "paths", &paths));
+    size_t in_table = 0, in_document = 0;
+    const char *methods, *pattern;
+    for (size_t i = 0; api_route(i, &methods, &pattern); i++) {
+        struct json_object *path = json_member(paths, pattern);
+        if (!path)
+            fail_msg("%s is not in openapi.json", pattern);
+        for (const char *m = methods; *m; m += strcspn(m, " "), m += *m == ' ') {
+            char lower[16] = "";
+            for (size_t n = 0; n < 15 && m[n] && m[n] != ' '; n++)
+                lower[n] = (char)(m[n] | 0x20);
+            if (!json_member(path, lower))
+                fail_msg("%s of %s is not in openapi.json", lower, pattern);
+            in_table++;
+        }
+    }
+    json_object_object_foreach(paths, name, path)
+    {
+        (void)name;
+        in_document += (size_t)json_object_object_length(path);
+    }
+    assert_int_equal(in_table, in_document);
+    json_object_put(doc);
+    buf_free(&reply.body);
+}
+
 int main(void)
 {
     if (image_init(NULL))
@@ -318,6 +360,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(routes_and_methods, set_up, tear_down),
         cmocka_unit_test_setup_teardown(jobs_are_listed_shown_and_cancelled, set_up, tear_down),
         cmocka_unit_test_setup_teardown(backups_by_request, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(openapi_names_every_route_and_no_other, set_up, tear_down),
         cmocka_unit_test_setup_teardown(every_route_is_reachable, set_up, tear_down),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
