@@ -360,7 +360,8 @@ static enum MHD_Result refuse_with(struct http_exchange *x, unsigned status, con
 {
     struct http_reply reply;
     http_reply_init(&reply);
-    http_reply_error(x->server, &reply, x->request.path, status, message);
+    /* Of a target that cannot be read its beginning still tells whose error it is. */
+    http_reply_error(x->server, &reply, x->request.path ? x->request.path : x->raw_target, status, message);
     return refuse(x, &reply, sound);
 }
 
