@@ -68,6 +68,7 @@ int cli_collection(int argc, char **argv);
 int cli_model(int argc, char **argv);
 int cli_doctor(int argc, char **argv);
 int cli_key(int argc, char **argv);
+int cli_jobs(int argc, char **argv);
 int cli_backup(int argc, char **argv);
 int cli_restore(int argc, char **argv);
 

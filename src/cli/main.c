@@ -15,6 +15,7 @@ static const struct command {
     {"collection", cli_collection, "list, create, drop collections, show what is in one"},
     {"key", cli_key, "make, list and revoke API keys"},
     {"model", cli_model, "list, add, measure the models"},
+    {"jobs", cli_jobs, "long work of a server: list, watch, cancel"},
     {"backup", cli_backup, "copy every collection into a folder, while the server runs"},
     {"restore", cli_restore, "make collections anew from a backup"},
     {"doctor", cli_doctor, "look for what is wrong with a store or a server, and mend it"},

@@ -14,25 +14,28 @@
 #include <unistd.h>
 
 static const char help[] =
-    "usage: lookalike search COLLECTION IMAGE|URL [FLAG…]\n\n"
+    "usage: lookalike search COLLECTION IMAGE|URL [FLAG…]\n"
+    "       lookalike search COLLECTION --fileid N [FLAG…]\n\n"
     "Shows the most similar pictures, the nearest first; of the pictures of one item only the nearest.\n"
     "IMAGE is a file, - is a picture on standard input.\n\n"
+    "  --fileid N       what is like this record of the collection; it is the first hit itself\n"
     "  --limit N        how many [10]\n"
     "  --offset N       leave out the first N [0]\n"
     "  --all            every picture, not one for each item\n"
-    "  --filter EXPR    only records that fit\n";
+    "  --filter EXPR    only records that fit: 'brief[\"price\"] < 100', see docs/filter.md\n";
 static const char examples[] =
     "\nexamples:\n"
     "  lookalike search shop photo.jpg\n"
     "  lookalike search shop https://example.org/photo.jpg --limit 3 --json\n"
-    "  lookalike search shop photo.jpg --data ./data\n\n"
+    "  lookalike search shop photo.jpg --data ./data\n"
+    "  lookalike search shop --fileid 42 --filter 'fileid != 42'\n\n"
     "Exit status: 0 searched, 2 wrong usage, 3 not searched.\n";
 
 struct search {
     struct cli_args args;
     const char *collection, *picture, *fileid, *filter;
     bool all;
-    int64_t limit, offset;
+    int64_t limit, offset, record; /* record: of --fileid */
 };
 
 static bool is_url(const char *text)
@@ -174,20 +177,20 @@ static enum result read_arguments(struct search *s, int argc, char **argv, struc
     enum result r = cli_args_parse(argc, argv, flags, sizeof flags / sizeof *flags, &s->args, err);
     if (r || s->args.help)
         return r;
-    if (s->fileid)
-        return err_set(
-            err, ERR_UNSUPPORTED, "search --fileid is not available in this version: give the picture");
-    r = cli_args_number("--limit", limit, 1, LIMIT_WINDOW, &s->limit, err);
+    r = cli_args_number("--fileid", s->fileid, INT64_MIN, INT64_MAX, &s->record, err);
+    if (r == ERR_OK)
+        r = cli_args_number("--limit", limit, 1, LIMIT_WINDOW, &s->limit, err);
     if (r == ERR_OK)
         r = cli_args_number("--offset", offset, 0, LIMIT_WINDOW - 1, &s->offset, err);
     if (r)
         return r;
     if (s->limit + s->offset > LIMIT_WINDOW)
         return err_set(err, ERR_INVALID, "--limit and --offset together must be at most %d", LIMIT_WINDOW);
-    if (s->args.positional_count != 2)
-        return err_set(err, ERR_INVALID, "search needs a collection and one picture");
+    if (s->args.positional_count != (s->fileid ? 1u : 2u))
+        return err_set(err, ERR_INVALID, s->fileid ? "search --fileid needs a collection and no picture"
+                                                   : "search needs a collection and one picture, or --fileid");
     s->collection = s->args.positional[0];
-    s->picture = s->args.positional[1];
+    s->picture = s->fileid ? NULL : s->args.positional[1];
     if (!parse_is_collection_name(s->collection))
         return err_set(err, ERR_INVALID, "\"%.100s\" is no name of a collection", s->collection);
     return ERR_OK;
@@ -202,7 +205,10 @@ static enum result search(const struct search *s, struct cli_hits *hits, struct 
     struct cli_query query = {
         .limit = (uint32_t)s->limit, .offset = (uint32_t)s->offset, .group = !s->all, .filter = s->filter};
     enum result r = ERR_OK;
-    if (is_url(s->picture)) {
+    if (s->fileid) {
+        query.has_fileid = true;
+        query.fileid = s->record;
+    } else if (is_url(s->picture)) {
         query.picture.url = s->picture;
     } else {
         r = read_picture(s->picture, &picture, err);

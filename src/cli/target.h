@@ -72,6 +72,8 @@ enum result cli_session_put(struct cli_session *session, const char *collection,
 
 struct cli_query {
     struct cli_picture picture;
+    bool has_fileid; /* what is like this record, instead of a picture */
+    int64_t fileid;
     uint32_t limit, offset;
     bool group;
     const char *filter; /* NULL: none */

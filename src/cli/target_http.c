@@ -458,7 +458,9 @@ static enum result search_page(struct http_session *s, const char *collection, c
     r = buf_appendf(&s->path, "?limit=%u&offset=%u&group=%s", limit, offset, query->group ? "true" : "false");
     if (r == ERR_OK && query->filter)
         r = append_query(&s->path, "filter", query->filter);
-    if (r == ERR_OK && query->picture.data) {
+    if (r == ERR_OK && query->has_fileid) {
+        r = buf_appendf(&s->path, "&fileid=%" PRId64, query->fileid);
+    } else if (r == ERR_OK && query->picture.data) {
         request.content_type = type_of(&query->picture);
         request.body = query->picture.data;
         request.body_len = query->picture.len;

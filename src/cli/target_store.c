@@ -213,6 +213,11 @@ static enum result store_search_pictures(void *session, const char *collection, 
         .group = query->group,
         .filter = query->filter,
     };
+    const struct pipeline_query record = {.has_fileid = true, .fileid = query->fileid};
+    if (query->has_fileid) {
+        search.queries = &record;
+        search.query_count = 1;
+    }
     enum result r = pipeline_search(p, collection, &search, deadline(), &records, err);
     if (r == ERR_OK)
         r = take_hits(&records, out, err);

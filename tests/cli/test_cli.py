@@ -186,7 +186,7 @@ def test_commands_of_later_versions_say_so(run, command):
     ["import"], ["import", "c"], ["import", "0c", "."], ["import", "c", ".", "--nonsense"], ["import", "c", ".", "--jobs", "0"],
     ["import", "c", ".", "--jobs", "257"], ["import", "c", ".", "--jobs"], ["import", "c", "-", "--resume"],
     ["import", "c", ".", "--data", "d", "--server", "http://127.0.0.1:1"], ["import", "c", ".", "--model", "m"],
-    ["search", "c"], ["search", "c", "a", "b"], ["search", "c", "--fileid", "1"], ["search", "c", "a.png", "--limit", "0"],
+    ["search", "c"], ["search", "c", "a", "b"], ["search", "c", "a.png", "--fileid", "1"], ["search", "c", "--fileid", "x"], ["search", "--fileid", "1"], ["search", "c", "a.png", "--limit", "0"],
     ["search", "c", "a.png", "--limit", "16385"], ["search", "c", "a.png", "--limit", "16384", "--offset", "1"],
     ["collection"], ["collection", "paint"], ["collection", "create"], ["collection", "list", "x"], ["collection", "drop", "a-b"],
     ["doctor", "x"], ["doctor", "--repair"], ["doctor", "--data", "d", "--drop-damaged"], ["backup", "a", "b"],
