@@ -1,7 +1,8 @@
 /*
  * What is looked for → one vector → hits.
  *
- * A single picture, record or vector is searched for as it is. Of several, each is brought to length 1 (else a long one
+ * A single picture, record or vector is searched for as it is: a picture with its whole descriptor, of which the vector is
+ * the beginning. Of several, whose vectors alone count, each is brought to length 1 (else a long one
  * would count for more than its weight says), they are added up by weight, and the sum is brought to the length that
  * the model's vectors have: 1, or for a model without normalisation the mean length of the parts, by weight. A
  * negative weight leads away from what it stands at.
@@ -28,7 +29,13 @@ struct target {
     int64_t deadline_ms;
 };
 
-static enum result vector_of_record(const struct target *t, int64_t fileid, float *out, struct err *err)
+static size_t room_for_descriptor(const struct target *t)
+{
+    uint32_t n = manifest_descriptor(&t->look.model->info->manifest);
+    return (n > t->settings.dimension ? n : t->settings.dimension) * sizeof(float);
+}
+
+static enum result vector_of_record(const struct target *t, int64_t fileid, float *out, uint32_t *n, struct err *err)
 {
     struct store_records records = {0};
     enum result r = store_get_file(pipeline_store(t->pipeline), t->collection, fileid, t->deadline_ms, &records, err);
@@ -36,22 +43,34 @@ static enum result vector_of_record(const struct target *t, int64_t fileid, floa
         r = err_set_field(err, ERR_NOT_FOUND, "fileid", "collection \"%.64s\" has no picture with fileid %" PRId64, t->collection, fileid);
     else if (r == ERR_OK && (!records.items[0].vector || records.dimension != t->settings.dimension))
         r = err_set_field(err, ERR_CORRUPT, "fileid", "the vector of fileid %" PRId64 " cannot be read", fileid);
-    if (r == ERR_OK)
+    if (r == ERR_OK) {
         memcpy(out, records.items[0].vector, records.dimension * sizeof *out);
+        *n = records.dimension;
+    }
     store_records_free(&records);
     return r;
 }
 
-static enum result vector_of_query(const struct target *t, const struct pipeline_query *q, float *out, struct err *err)
+static enum result vector_of_picture(
+    const struct target *t, const struct pipeline_picture *picture, float *out, uint32_t *n, struct err *err)
+{
+    *n = manifest_descriptor(&t->look.model->info->manifest);
+    return pipeline_embed(t->pipeline, &t->look, picture, t->deadline_ms, out, err);
+}
+
+/* `out` has room for a descriptor; *n is what is in it, at least the collection's dimension. */
+static enum result vector_of_query(
+    const struct target *t, const struct pipeline_query *q, float *out, uint32_t *n, struct err *err)
 {
     if (q->has_fileid)
-        return vector_of_record(t, q->fileid, out, err);
+        return vector_of_record(t, q->fileid, out, n, err);
     if (!q->vector)
-        return pipeline_embed(t->pipeline, &t->look, &q->picture, t->deadline_ms, out, err);
+        return vector_of_picture(t, &q->picture, out, n, err);
     if (q->dimension != t->settings.dimension)
         return err_set_field(err, ERR_INVALID, "vector", "vector has %" PRIu32 " numbers; the vectors of collection \"%.64s\" have %" PRIu32,
             q->dimension, t->collection, t->settings.dimension);
     memcpy(out, q->vector, q->dimension * sizeof *out);
+    *n = q->dimension;
     return ERR_OK;
 }
 
@@ -70,7 +89,8 @@ static enum result combine(const struct target *t, const struct pipeline_search 
     double weights = 0, lengths = 0, total = 0;
     for (size_t i = 0; i < s->query_count; i++) {
         const struct pipeline_query *q = &s->queries[i];
-        enum result r = vector_of_query(t, q, part, err);
+        uint32_t unused;
+        enum result r = vector_of_query(t, q, part, &unused, err);
         if (r)
             return r;
         double length = length_of(part, n);
@@ -89,13 +109,15 @@ static enum result combine(const struct target *t, const struct pipeline_search 
     return ERR_OK;
 }
 
-static enum result vector_of_search(const struct target *t, const struct pipeline_search *s, float *out, struct err *err)
+static enum result vector_of_search(
+    const struct target *t, const struct pipeline_search *s, float *out, uint32_t *n, struct err *err)
 {
     if (s->query_count == 0)
-        return pipeline_embed(t->pipeline, &t->look, &s->picture, t->deadline_ms, out, err);
+        return vector_of_picture(t, &s->picture, out, n, err);
     if (s->query_count == 1)
-        return vector_of_query(t, &s->queries[0], out, err);
-    float *part = malloc(t->settings.dimension * sizeof *part);
+        return vector_of_query(t, &s->queries[0], out, n, err);
+    float *part = malloc(room_for_descriptor(t));
+    *n = t->settings.dimension;
     double *sum = calloc(t->settings.dimension, sizeof *sum);
     enum result r = part && sum ? combine(t, s, part, sum, out, err) : err_no_memory(err);
     free(part);
@@ -143,11 +165,12 @@ static enum result run(const struct target *t, const struct pipeline_search *s, 
     struct store_records *out, struct err *err)
 {
     struct store_records hits = {0};
-    float *vector = malloc(t->settings.dimension * sizeof *vector);
-    enum result r = vector ? vector_of_search(t, s, vector, err) : err_no_memory(err);
+    uint32_t dimension = 0;
+    float *vector = malloc(room_for_descriptor(t));
+    enum result r = vector ? vector_of_search(t, s, vector, &dimension, err) : err_no_memory(err);
     if (r == ERR_OK) {
         struct store_query query = {.vector = vector,
-            .dimension = t->settings.dimension,
+            .dimension = dimension,
             .limit = s->limit,
             .offset = s->offset,
             .group = s->group,
