@@ -222,19 +222,45 @@ static bool none(const struct filter_select *s, const struct filter_truths *t)
     return !t->unknown;
 }
 
+/* Does it walk a dictionary of strings, which can be as large as the collection? */
+static bool is_slow(const struct filter_node *n)
+{
+    bool strings = n->kind == FILTER_LIKE ||
+                   ((n->kind == FILTER_COMPARE || n->kind == FILTER_RANGE) && n->value.kind == FILTER_STRING);
+    return strings && n->field.kind == FILTER_BRIEF && (n->kind != FILTER_COMPARE || n->op != FILTER_EQ);
+}
+
+static enum result add_child(const struct filter_select *s, const struct filter_node *parent,
+    const struct filter_node *child, bool first, struct filter_truths *out)
+{
+    struct filter_truths next = {0};
+    struct filter_select part = *s;
+    bool is_and = parent->kind == FILTER_AND;
+    if (first)
+        return evaluate(s, child, out);
+    if (is_and && none(s, out))
+        return ERR_OK;
+    if (is_and && !out->unknown)
+        part.among = out->yes; /* the others are false already */
+    enum result r = evaluate(&part, child, &next);
+    if (!r)
+        r = combine(s, is_and, out, &next);
+    truths_free(&next);
+    return r;
+}
+
+/* The slow ones last: what they are asked of may be few rows by then. */
 static enum result logic(
     const struct filter_select *s, const struct filter_node *n, struct filter_truths *out)
 {
-    enum result r = evaluate(s, n->children[0], out);
-    for (size_t i = 1; !r && i < n->count; i++) {
-        if (n->kind == FILTER_AND && none(s, out))
-            break;
-        struct filter_truths next = {0};
-        r = evaluate(s, n->children[i], &next);
-        if (!r)
-            r = combine(s, n->kind == FILTER_AND, out, &next);
-        truths_free(&next);
-    }
+    enum result r = ERR_OK;
+    bool first = true;
+    for (int slow = 0; slow <= 1; slow++)
+        for (size_t i = 0; !r && i < n->count; i++)
+            if (is_slow(n->children[i]) == (slow != 0)) {
+                r = add_child(s, n, n->children[i], first, out);
+                first = false;
+            }
     return r;
 }
 

@@ -18,6 +18,8 @@ struct filter_truths {
 struct filter_select {
     const struct filter_columns *c;
     size_t words;
+    /* Rows that matter, as many words; what is found for others is thrown away. NULL: all do. */
+    const uint64_t *among;
 };
 
 /* Zeroed; NULL where there is no memory. */

@@ -60,11 +60,44 @@ static void double_rows(const struct filter_ccol *col, const struct filter_leaf 
  * -----------------------------------------------------------------------------------------------------------
  */
 
-static enum result string_rows(const struct filter_path *p, const struct filter_leaf *leaf, uint64_t *yes)
+/* A string that is looked up costs as much as so many that are met in the order of memory. */
+enum { LOOK_UP = 64 };
+
+static bool few_rows(const struct filter_select *s, const struct filter_dict *strings)
+{
+    uint64_t count = 0, most = strings->live / LOOK_UP;
+    for (size_t i = 0; i < s->words && count <= most; i++)
+        count += (uint64_t)__builtin_popcountll(s->among[i]);
+    return count <= most;
+}
+
+static void test_rows(const struct filter_select *s, const struct filter_path *p,
+    const struct filter_leaf *leaf, uint64_t *yes)
+{
+    uint64_t codes[64];
+    for (uint32_t block = 0; block < s->words; block++) {
+        if (!s->among[block])
+            continue;
+        uint64_t here =
+            filter_ccol_block(&p->kinds[FILTER_KIND_STRING], block, codes) & s->among[block];
+        for (; here; here &= here - 1) {
+            int row = __builtin_ctzll(here);
+            if (filter_leaf_string(leaf, filter_dict_get(&p->strings, (uint32_t)codes[row])))
+                yes[block] |= (uint64_t)1 << row;
+        }
+    }
+}
+
+static enum result string_rows(const struct filter_select *s, const struct filter_path *p,
+    const struct filter_leaf *leaf, uint64_t *yes)
 {
     struct filter_passed passed;
     if (!p->kinds[FILTER_KIND_STRING].count)
         return ERR_OK;
+    if (s->among && few_rows(s, &p->strings)) {
+        test_rows(s, p, leaf, yes);
+        return ERR_OK;
+    }
     enum result r = filter_pass_strings(leaf, &p->strings, &passed);
     if (r)
         return r;
@@ -94,7 +127,8 @@ static enum result blob_rows(
 }
 
 /* Rows where the path ends at `p`. */
-static enum result path_rows(const struct filter_path *p, const struct filter_leaf *leaf, uint64_t *yes)
+static enum result path_rows(const struct filter_select *s, const struct filter_path *p,
+    const struct filter_leaf *leaf, uint64_t *yes)
 {
     enum filter_node_kind kind = leaf->node->kind;
     if (kind == FILTER_EXISTS) {
@@ -111,7 +145,7 @@ static enum result path_rows(const struct filter_path *p, const struct filter_le
     bool strings = kind == FILTER_COMPARE || kind == FILTER_RANGE
                        ? leaf->node->value.kind == FILTER_STRING
                        : kind == FILTER_LIKE || leaf->string_count > 0;
-    enum result r = strings ? string_rows(p, leaf, yes) : ERR_OK;
+    enum result r = strings ? string_rows(s, p, leaf, yes) : ERR_OK;
     bool arrays = kind == FILTER_COMPARE ? leaf->node->value.kind == FILTER_LIST
                                          : kind >= FILTER_LENGTH || kind == FILTER_IN;
     return r || !arrays ? r : blob_rows(p, leaf, leaf->node->field.depth, yes);
@@ -131,7 +165,7 @@ static enum result brief_rows(const struct filter_select *s, const struct filter
         if (path == FILTER_NO_PATH)
             return ERR_OK;
     }
-    return path_rows(&s->c->paths[path], leaf, yes);
+    return path_rows(s, &s->c->paths[path], leaf, yes);
 }
 
 /* --- tags
