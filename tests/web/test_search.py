@@ -9,6 +9,7 @@ import page_server
 
 pytest.importorskip("selenium", reason="selenium is not installed (PyPI)")
 import browser  # noqa: E402  (needs selenium)
+from selenium.webdriver.common.by import By  # noqa: E402
 from selenium.webdriver.common.action_chains import ActionChains  # noqa: E402
 from selenium.webdriver.common.keys import Keys  # noqa: E402
 
@@ -91,6 +92,33 @@ def test_a_link_with_a_filter_repeats_it(english, server):
     browser.check_hits(english)
     assert english.one("#expression-input").get_attribute("value") == "itemid < 40"
     assert 0 < english.hit_count() < 40
+
+
+@pytest.mark.parametrize("size", [browser.DESKTOP, browser.PHONE], ids=["desktop", "phone"])
+def test_values_with_counts_narrow_the_search(page, server, size):
+    page.size(size)
+    search(page, server)
+    show_filters(page)
+    page.wait(lambda: page.all(".facet-value"))
+    page.screenshot(f"{page.language}-{size[0]}-facets")
+
+    def value(name):
+        return next(one for one in page.all(".facet-value") if one.find_element(By.CSS_SELECTOR, ".facet-name").text == name)
+    assert value("hat").find_element(By.CSS_SELECTOR, ".facet-count").text == "6"
+    page.searched(lambda: value("hat").click())
+    page.wait(lambda: value("hat").find_element(By.CSS_SELECTOR, "input").is_selected())
+    page.searched(lambda: value("dress").click())  # an alternative of the same field
+    page.wait(lambda: page.text("#filters-count") == "2")
+    hide_filters(page)
+    assert page.hit_count() == 12
+    kinds = {str(fileid): file.parent.name for fileid, file in page_server.gallery()}
+    assert {kinds[fileid] for fileid in page.fileids()} == {"hat", "dress"}
+    assert len(page.all(".filter-chip")) == 2
+    link = page.driver.current_url
+    page.driver.get("about:blank")
+    page.driver.get(link.replace("file=", "like=1&gone="))
+    browser.check_hits(page)
+    assert page.hit_count() == 12
 
 
 def test_nothing_passes_the_filter(page, server):

@@ -6,8 +6,11 @@ import {say, text} from './i18n.js';
 const BINS = 50;
 const SVG = 'http://www.w3.org/2000/svg';
 
-/** Below, the best hit is called no good match: see "similarity" in docs/ for what the scale means. */
-export const POOR = 20;
+/**
+ * Below, the best hit is called no good match. Measured with EfficientNet-Lite2: 40 photos of clothes had their best hit
+ * among 600 others at 51 to 87, 40 photos of groceries among the same clothes at 27 to 47, four of five of them below 40.
+ */
+export const POOR = 40;
 
 export class Likeness {
   #place = byId('likeness');

@@ -117,7 +117,8 @@ function showFailure(search, failure) {
 /** Good hits, no good ones, or none at all. */
 function showOutcome() {
   const best = results.hits[0]?.similarity ?? null;
-  const isPoor = best !== null && best < POOR && !poorAccepted && state.least === 0;
+  const isWhole = state.pictures.every(({sign}) => sign > 0); // what is wanted less of lowers every similarity
+  const isPoor = best !== null && best < POOR && isWhole && !poorAccepted && state.least === 0;
   let said = null;
   if (results.hits.length === 0) {
     said = notice(wholeFilter(state)

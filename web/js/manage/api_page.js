@@ -35,7 +35,7 @@ function exampleOf(api, raw, depth = 0) {
   if (type === 'object' || schema.properties) {
     const required = new Set(schema.required ?? []);
     const names = Object.keys(schema.properties ?? {});
-    const wanted = depth > 2 ? names.filter((name) => required.has(name)) : names.filter((name) => required.has(name) || names.length <= 6);
+    const wanted = required.size || depth > 2 ? names.filter((name) => required.has(name)) : names.slice(0, 6);
     return Object.fromEntries(wanted.map((name) => [name, exampleOf(api, schema.properties[name], depth + 1)]));
   }
   return {array: () => [], integer: () => schema.minimum ?? 1, number: () => schema.minimum ?? 1, boolean: () => true}[type]?.() ?? '';

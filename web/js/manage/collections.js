@@ -84,8 +84,8 @@ function create(known, reload) {
   const name = make('input', {type: 'text', autocomplete: 'off', spellcheck: 'false', required: true, maxlength: '255'});
   const model = select([['', 'collection.default'], ...known.map((one) => [one.name, {text: one.name}])], '');
   const metric = select([['', 'collection.default'], ['L2', {text: 'L2'}], ['IP', {text: 'IP'}], ['COSINE', {text: 'COSINE'}]], '');
-  const background = select([['', 'collection.default'], ['keep', 'collection.background.keep'], ['remove', 'collection.background.remove'],
-    ['subject', 'collection.background.subject']], '');
+  const background = select([['', 'collection.default'], ['none', 'collection.background.none'], ['subject', 'collection.background.subject'],
+    ['white', 'collection.background.white'], ['black', 'collection.background.black']], '');
   const thumbnails = check('collection.thumbnails', true);
   const originals = check('collection.originals', false);
   const wrong = complaint();

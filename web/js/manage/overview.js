@@ -30,28 +30,31 @@ function modelCard(model) {
     make('dl', {class: 'facts-list'}, ...facts.flatMap(([key, value]) => [say(make('dt'), key), make('dd', {}, String(value))])));
 }
 
-/** "ready", or what the server says of a collection's index in its own words. */
-function indexText(index) {
-  if (index === undefined || index === null) {
+const INDEX_STATES = new Set(['none', 'building', 'ready']);
+
+/** The state of a collection's index in a cell; null where the server says nothing of it. */
+function indexCell(index) {
+  if (!INDEX_STATES.has(index?.state)) {
     return null;
   }
-  return typeof index === 'object' ? String(index.state ?? index.kind ?? JSON.stringify(index)) : String(index);
+  return say(make('span'), `overview.index.${index.state}`, {percent: Math.floor(Number(index.built ?? 0) * 100)});
 }
 
-function collectionRow(one) {
+function collectionRow(one, hasIndex) {
   return make('tr', {},
     make('th', {scope: 'row'}, make('a', {href: `/?${new URLSearchParams({page: 'browse', collection: one.name})}`}, make('bdi', {}, one.name))),
     make('td', {class: 'figure'}, number(one.count)), make('td', {class: 'figure'}, one.items === undefined ? '' : number(one.items)),
     make('td', {}, make('bdi', {}, String(one.model ?? ''))),
     make('td', {class: 'figure'}, one.bytes ? bytes(one.bytes.disk) : ''), make('td', {class: 'figure'}, one.bytes ? bytes(one.bytes.memory) : ''),
-    make('td', {}, indexText(one.index) ?? ''));
+    hasIndex ? make('td', {}, indexCell(one.index) ?? '') : null);
 }
 
 function collectionTable(rows) {
-  const heads = ['overview.collection', 'overview.pictures', 'overview.items', 'overview.model', 'overview.disk', 'overview.memory', 'overview.index'];
+  const hasIndex = rows.some(({index}) => indexCell(index) !== null);
+  const heads = ['overview.collection', 'overview.pictures', 'overview.items', 'overview.model', 'overview.disk', 'overview.memory', ...(hasIndex ? ['overview.index'] : [])];
   return make('div', {class: 'table-scroll', tabindex: '0', role: 'region', 'aria-label': text('manage.collections')}, make('table', {},
     make('thead', {}, make('tr', {}, ...heads.map((key, at) => say(make('th', {scope: 'col', class: at > 0 && at !== 3 && at < 6 ? 'figure' : ''}), key)))),
-    make('tbody', {}, ...rows.map(collectionRow))));
+    make('tbody', {}, ...rows.map((one) => collectionRow(one, hasIndex)))));
 }
 
 async function allStatistics() {
