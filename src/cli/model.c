@@ -1,5 +1,5 @@
 /*
- * `lookalike model list|add|bench`.
+ * `lookalike model list|add|quantize|bench`.
  *
  * Models are folders of this machine, so none of this talks to a server; one that runs finds a new folder by itself
  * when it is asked for that model.
@@ -11,14 +11,17 @@
 
 #include <math.h>
 #include <dirent.h>
+#include <unistd.h>
 
 static const char help_begin[] =
     "usage: lookalike model list [FLAG…]\n"
     "       lookalike model add NAME FILE|URL (--preset NAME | --manifest FILE) [FLAG…]\n"
+    "       lookalike model quantize NAME --pictures DIR\n"
     "       lookalike model bench NAME [FLAG…]\n\n"
     "  list             the models that are found, and what is wrong with those that cannot be used\n"
     "  add              make a folder of a model file (ONNX, or the .xml of an OpenVINO IR with its .bin beside it), after\n"
     "                   it was checked and run once\n"
+    "  quantize         add a file in int8, scaled by pictures, and measure what accuracy it costs (needs Python)\n"
     "  bench            measure a model: one picture alone, and as many as the machine does\n\n"
     "  --models DIR     the folder of models [$LOOKALIKE_MODELS, else the one beside the program]\n"
     "  --preset NAME    what kind of model the file is:\n";
@@ -163,6 +166,33 @@ static enum result list(const struct cli_model *m, bool *all_good, struct err *e
     return ERR_OK;
 }
 
+/* --- quantize --------------------------------------------------------------------------------------------------- */
+
+/* The work is Python's (NNCF), which is no part of the program: scripts/quantize takes this process's place. */
+static enum result quantize(const struct cli_model *m, struct err *err)
+{
+    static const char *const places[] = {"../scripts/quantize", "../share/lookalike/scripts/quantize"};
+    char folder[PATH_MAX * 2], program[PATH_MAX], script[PATH_MAX + 64];
+    enum result r = places_model(&m->config, &m->places, m->name, folder, sizeof folder, err);
+    if (r)
+        return r;
+    if (!m->pictures)
+        return err_set(err, ERR_INVALID, "model quantize needs --pictures DIR: the scales are chosen from pictures like those to be searched");
+    ssize_t n = readlink("/proc/self/exe", program, sizeof program - 1);
+    program[n > 0 ? n : 0] = '\0';
+    char *slash = strrchr(program, '/');
+    if (slash)
+        *slash = '\0';
+    for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
+        snprintf(script, sizeof script, "%s/%s", program, places[i]);
+        if (access(script, X_OK) == 0) {
+            fflush(stdout);
+            execl(script, script, folder, m->pictures, (char *)NULL);
+        }
+    }
+    return err_set(err, ERR_NOT_FOUND, "scripts/quantize is not beside the program: quantizing needs the project's folder (it is done once, anywhere)");
+}
+
 /* --- arguments -------------------------------------------------------------------------------------------------- */
 
 static enum result check_verb(struct cli_model *m, struct err *err)
@@ -172,7 +202,7 @@ static enum result check_verb(struct cli_model *m, struct err *err)
         size_t arguments;
         const char *wants;
     } verbs[] = {{"list", 1, "model list takes no name"}, {"add", 3, "model add needs a name and a file or URL"},
-        {"bench", 2, "model bench needs the name of one model"}};
+        {"quantize", 2, "model quantize needs the name of one model"}, {"bench", 2, "model bench needs the name of one model"}};
     m->verb = m->args.positional_count ? m->args.positional[0] : "";
     for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++) {
         if (strcmp(m->verb, verbs[i].verb) != 0)
@@ -183,7 +213,7 @@ static enum result check_verb(struct cli_model *m, struct err *err)
         m->source = m->args.positional_count > 2 ? m->args.positional[2] : NULL;
         return ERR_OK;
     }
-    return err_set(err, ERR_INVALID, "model needs one of list, add and bench");
+    return err_set(err, ERR_INVALID, "model needs one of list, add, quantize and bench");
 }
 
 static enum result read_arguments(struct cli_model *m, int argc, char **argv, struct err *err)
@@ -192,6 +222,7 @@ static enum result read_arguments(struct cli_model *m, int argc, char **argv, st
         {"--manifest", &m->manifest, NULL}, {"--sha256", &m->sha256, NULL}, {"--licence", &m->licence, NULL},
         {"--side", &m->side, NULL}, {"--fetch-allow", &m->fetch_allow, NULL}, {"--device", &m->device, NULL},
         {"--threads", &m->threads, NULL}, {"--precision", &m->precision, NULL}, {"--engine", &m->engine, NULL}, {"--seconds", &m->seconds, NULL},
+        {"--pictures", &m->pictures, NULL},
         {"--replace", NULL, &m->replace}};
     enum result r = cli_args_parse(argc, argv, flags, sizeof flags / sizeof *flags, &m->args, err);
     if (r || m->args.help)
@@ -250,6 +281,8 @@ int cli_model(int argc, char **argv)
         r = list(&m, &all_good, &err);
     else if (r == ERR_OK && strcmp(m.verb, "add") == 0)
         r = cli_model_add(&m, &err);
+    else if (r == ERR_OK && strcmp(m.verb, "quantize") == 0)
+        r = quantize(&m, &err);
     else if (r == ERR_OK)
         r = cli_model_bench(&m, &err);
     config_free(&m.config);

@@ -10,7 +10,7 @@ struct cli_model {
     struct cli_args args;
     const char *verb, *name, *source; /* `source` of add: a file or a URL */
     const char *models, *preset, *manifest, *sha256, *licence, *side, *fetch_allow;
-    const char *device, *engine, *threads, *precision, *seconds, *pictures, *calibration;
+    const char *device, *engine, *threads, *precision, *seconds, *pictures;
     bool replace;
     struct config config;
     struct places places;

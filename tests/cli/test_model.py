@@ -123,6 +123,8 @@ def test_names(models, tmp_path):
     assert run_program("model").returncode == 2
     assert run_program("model", "paint").returncode == 2
     assert run_program("model", "add", "x").returncode == 2
+    done = run_program("model", "quantize", "absent", "--models", models)
+    assert done.returncode == 3 and "absent" in done.stderr
     assert "reference" in run_program("model", "--help").stdout
 
 
