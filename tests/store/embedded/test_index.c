@@ -19,7 +19,7 @@
 #include <unistd.h>
 
 #define DIM 24
-#define ROWS 4000
+#define ROWS 3000
 #define K 10
 
 static bool longer;
@@ -213,7 +213,7 @@ static size_t compare_search(struct world *w, struct store_query query, size_t *
 
 static void check_recall(struct world *w, struct store_query query, double least)
 {
-    size_t good = 0, all = 0, rounds = longer ? 400 : 25;
+    size_t good = 0, all = 0, rounds = longer ? 400 : 12;
     for (size_t i = 0; i < rounds; i++)
         good += compare_search(w, query, &all);
     double recall = (double)good / (double)all;
@@ -412,7 +412,7 @@ static void test_damaged_file(void **state)
     store_close(w->store);
     assert_int_equal(stat(index_file(w), &st), 0);
     off_t places[16] = {0, 8, 12, 20, 33, 45, 60, 70, 64 + DIM * 4 + 100};
-    int count = longer ? 16 : 11;
+    int count = longer ? 16 : 10;
     for (int i = 9; i < count; i++)
         places[i] = (off_t)((uint64_t)st.st_size * (uint64_t)(i - 8) / (uint64_t)(count - 8)) - 3;
     for (int i = 0; i < count; i++) {
