@@ -46,6 +46,7 @@ static const struct route {
     {"GET", "/v1/collections/{c}/images/{fileid}/thumbnail", NATIVE, ROUTE_SEARCH, v1_image_thumbnail},
     {"POST", "/v1/collections/{c}/search", NATIVE, ROUTE_SEARCH, v1_search},
     {"POST", "/v1/embed", NATIVE, ROUTE_SEARCH, v1_embed},
+    {"POST", "/v1/thumbnail", NATIVE, ROUTE_SEARCH, v1_thumbnail},
     {"POST", "/v1/mask", NATIVE, ROUTE_SEARCH, v1_mask},
     {"GET", "/v1/models", NATIVE, ROUTE_SEARCH, v1_models},
     {"POST", "/v1/backup", NATIVE, ROUTE_ADMIN, v1_backup},

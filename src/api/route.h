@@ -82,6 +82,7 @@ enum result v1_count(struct route_call *call, struct err *err);
 enum result v1_facets(struct route_call *call, struct err *err);
 enum result v1_search(struct route_call *call, struct err *err);
 enum result v1_embed(struct route_call *call, struct err *err);
+enum result v1_thumbnail(struct route_call *call, struct err *err);
 enum result v1_mask(struct route_call *call, struct err *err);
 enum result v1_keys_list(struct route_call *call, struct err *err);
 enum result v1_key_create(struct route_call *call, struct err *err);

@@ -149,3 +149,19 @@ enum result v1_mask(struct route_call *call, struct err *err)
     params_free(&params);
     return r;
 }
+
+enum result v1_thumbnail(struct route_call *call, struct err *err)
+{
+    struct params params;
+    struct pipeline_picture picture = {0};
+    enum result r = params_parse(call->request, true, &params, err);
+    if (r == ERR_OK)
+        r = params_picture(&params, &picture, err);
+    call->read = r == ERR_OK;
+    if (r == ERR_OK)
+        r = pipeline_thumbnail(call->pipeline, &picture, call->request->deadline_ms, &call->reply->body, err);
+    if (r == ERR_OK)
+        call->reply->content_type = "image/jpeg";
+    params_free(&params);
+    return r;
+}

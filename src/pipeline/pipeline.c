@@ -162,6 +162,9 @@ static enum result picture_bytes(struct pipeline *p, const struct pipeline_pictu
     return ERR_OK;
 }
 
+/* Longest side of pipeline_thumbnail() where no thumbnails are kept. */
+#define THUMBNAIL_SIDE 384
+
 /* The pixels that the model gets, and the thumbnail where `side` is not 0. `seen` may be NULL. */
 static enum result see_picture(struct pipeline *p, const struct pipeline_look *look, const struct pipeline_picture *picture,
     uint32_t side, int64_t deadline_ms, struct image *out, struct background_seen *seen, struct err *err)
@@ -266,6 +269,24 @@ enum result pipeline_embed(struct pipeline *p, const struct pipeline_look *look,
         r = pipeline_look(p, NULL, NULL, deadline_ms, &usual, err);
     if (r == ERR_OK)
         r = embed_picture(p, look ? look : &usual, picture, 0, deadline_ms, vector, &image, err);
+    image_free(&image);
+    return r;
+}
+
+enum result pipeline_thumbnail(
+    struct pipeline *p, const struct pipeline_picture *picture, int64_t deadline_ms, struct buf *out, struct err *err)
+{
+    struct image image = {0};
+    struct pipeline_look look;
+    uint32_t side = p->options.thumbnail_side ? p->options.thumbnail_side : THUMBNAIL_SIDE;
+    enum result r = pipeline_look(p, NULL, "none", deadline_ms, &look, err);
+    if (r == ERR_OK)
+        r = see_picture(p, &look, picture, side, deadline_ms, &image, NULL, err);
+    if (r)
+        return r;
+    r = buf_append(out, image.thumbnail, image.thumbnail_len);
+    if (r)
+        err_set(err, r, "the thumbnail is too large");
     image_free(&image);
     return r;
 }

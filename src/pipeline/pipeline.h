@@ -64,6 +64,13 @@ struct pipeline_look {
 enum result pipeline_look(struct pipeline *pipeline, const char *model, const char *background, int64_t deadline_ms,
     struct pipeline_look *out, struct err *err) ERR_MUST_USE;
 
+/*
+ * A small JPEG of the whole picture, as records get one, appended to `out`: for showing what a browser cannot read, or
+ * must not fetch. No model is asked.
+ */
+enum result pipeline_thumbnail(struct pipeline *pipeline, const struct pipeline_picture *picture, int64_t deadline_ms,
+    struct buf *out, struct err *err) ERR_MUST_USE;
+
 /* A descriptor into `vector`: manifest_descriptor() floats, of which the first `dimension` are the vector.
  * `look` NULL: the default model, as its manifest says. */
 enum result pipeline_embed(struct pipeline *pipeline, const struct pipeline_look *look, const struct pipeline_picture *picture,

@@ -393,6 +393,20 @@ def test_embed(http, home):
     problem(http.post("/v1/embed", content=b"x", headers={"Content-Type": "text/plain"}), 415)
 
 
+def test_thumbnail_of_any_picture(http):
+    """For what a browser must not fetch or cannot read. Nothing is stored."""
+    for reply in (http.post("/v1/thumbnail", content=picture(1), headers={"Content-Type": "image/jpeg"}),
+                  http.post("/v1/thumbnail", json={"image": b64(picture(1))})):
+        assert reply.status_code == 200 and reply.headers["Content-Type"] == "image/jpeg"
+        with Image.open(io.BytesIO(reply.content)) as small, Image.open(io.BytesIO(picture(1))) as whole:
+            assert small.format == "JPEG"
+            assert max(small.size) <= max(whole.size)
+            assert small.width / small.height == pytest.approx(whole.width / whole.height, rel=0.03)
+    problem(http.post("/v1/thumbnail", content=picture(1)[:2000], headers={"Content-Type": "image/jpeg"}), 422)
+    assert http.post("/v1/thumbnail", json={}).status_code in (400, 422)
+    problem(http.post("/v1/thumbnail", json={"url": "http://127.0.0.1:1/a.jpg"}), 422)
+
+
 def test_models(http):
     models = http.get("/v1/models").json()["models"]
     assert models and models[0]["default"] and models[0]["loaded"]

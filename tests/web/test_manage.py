@@ -106,6 +106,27 @@ def test_a_collection_is_made_and_dropped(page, server):
     assert refused.value.code == 404
 
 
+def test_a_record_is_edited_and_keeps_its_digits(page, server, shelf):
+    page.open_manage(server, "browse", shelf)
+    page.wait_for_cards(4)
+    page.one('.card[data-fileid="2"]').click()
+    box = dialog(page)
+    item, = box.find_elements(By.CSS_SELECTOR, "input[inputmode=numeric]")
+    tags, brief = box.find_elements(By.CSS_SELECTOR, "textarea")
+    assert str(BIG) in brief.get_attribute("value")
+    page.fill(item, str(BIG))
+    page.fill(tags, "new\n<b>tag</b>")
+    page.fill(brief, "{\"broken\": ")
+    press(page, words(page, "save"))
+    page.wait(lambda: box.find_element(By.CSS_SELECTOR, ".field-error").is_displayed())
+    assert record(server, shelf, 2)["itemid"] == 2
+    page.fill(brief, '{"big": %d, "text": "«quoted»"}' % BIG)
+    press(page, words(page, "save"))
+    page.wait(lambda: not page.all("dialog[open]"))
+    saved = record(server, shelf, 2)
+    assert (saved["itemid"], saved["tags"], saved["brief"]) == (BIG, ["new", "<b>tag</b>"], {"big": BIG, "text": "«quoted»"})
+
+
 def test_pictures_are_deleted_one_by_one_and_by_filter(page, server, shelf):
     page.open_manage(server, "browse", shelf)
     page.wait_for_cards(4)
@@ -159,6 +180,30 @@ def test_the_lab_compares_two_settings(page, server):
     assert "5" in page.text(".lab-summary")
     assert len(page.all(".lab-hits li.only")) == 15
     page.screenshot(f"{page.language}-lab")
+
+
+def test_the_api_is_described_and_can_be_tried(page, server):
+    page.open_manage(server, "api")
+    page.wait(lambda: len(page.all(".operation")) > 10)
+    box = page.one('[data-operation="get /v1/collections"]')
+    box.find_element(By.CSS_SELECTOR, "summary").click()
+    page.wait(lambda: box.find_elements(By.CSS_SELECTOR, "form"))
+    assert f"{server.base}/v1/collections" in box.find_element(By.CSS_SELECTOR, ".api-curl").text
+    box.find_element(By.CSS_SELECTOR, "form button[type=submit]").click()
+    page.wait(lambda: box.find_elements(By.CSS_SELECTOR, ".api-status"))
+    assert box.find_element(By.CSS_SELECTOR, ".api-status").text.startswith("200")
+    assert '"clothing"' in box.find_element(By.CSS_SELECTOR, ".api-reply pre").text
+    page.screenshot(f"{page.language}-api")
+    box = next(one for one in page.all(".operation") if re.fullmatch(r"get /v1/collections/\{\w+\}/count", one.get_attribute("data-operation")))
+    box.find_element(By.CSS_SELECTOR, "summary").click()
+    page.wait(lambda: box.find_elements(By.CSS_SELECTOR, "form"))
+    collection, *others = box.find_elements(By.CSS_SELECTOR, "form input")
+    collection.send_keys("clothing")
+    others[0].send_keys("fileid > <script>")
+    page.expect_console("/count?")
+    box.find_element(By.CSS_SELECTOR, "form button[type=submit]").click()
+    page.wait(lambda: box.find_elements(By.CSS_SELECTOR, ".api-status.bad"))
+    assert "column" in box.find_element(By.CSS_SELECTOR, ".api-reply pre").text
 
 
 def test_jobs_say_that_there_are_none(page, server):

@@ -96,7 +96,8 @@ def test_an_address_and_the_link_that_repeats_the_search(page, server, pictures_
     field.send_keys(url, Keys.ENTER)
     browser.check_hits(page)
     found, link = page.fileids(), page.driver.current_url
-    assert file.name in page.text("#query-picture")
+    assert file.name in page.text("#query-name")
+    page.wait(lambda: page.run("return document.querySelector('#query-picture img')?.naturalWidth") or 0 > 0)  # fetched by the server
     assert page.one("#copy-link").is_displayed()
     page.driver.get("about:blank")
     page.driver.get(link)
@@ -183,6 +184,7 @@ def test_a_file_that_is_no_picture_is_not_sent(english, server, tmp_path):
 
 def test_a_broken_picture_gets_the_servers_sentence(english, server, tmp_path):
     english.expect_console("/search")
+    english.expect_console("/v1/thumbnail")
     english.open(server, "/?collection=clothing")
     (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 and then nothing")
     english.choose(tmp_path / "broken.jpg")
@@ -197,6 +199,7 @@ def test_a_broken_picture_gets_the_servers_sentence(english, server, tmp_path):
 
 def test_an_address_without_an_answer_gets_the_servers_sentence(english, server, pictures_on_the_web):
     english.expect_console("/search")
+    english.expect_console("/v1/thumbnail")
     english.open(server, "/?collection=clothing&url=" + pictures_on_the_web + "/there-is-none.jpg")
     assert english.wait_for_notice().find_element("css selector", ".notice-detail").text != ""
     assert english.one(".notice button").text == "Try again"

@@ -226,7 +226,112 @@ def test_no_good_match_is_said(page, server):
     assert page.one("#hits").is_displayed() and len(page.all(".card")) > 10
 
 
-# --- links ------------------------------------------------------------------------------------------------------
+# --- part of a picture, several pictures -------------------------------------------------------------------------
+
+
+def drag(page, start, end):
+    """From one point of the large picture to another; both in parts of it."""
+    box = page.run("const {left, top, width, height} = document.getElementById('crop').getBoundingClientRect(); "
+                   "return [left, top, width, height];")
+    points = [(box[0] + x * box[2], box[1] + y * box[3]) for x, y in (start, end)]
+    move = {"type": "mouseMoved", "button": "left", "buttons": 1}
+    page.cdp("Input.dispatchMouseEvent", type="mousePressed", x=points[0][0], y=points[0][1], button="left", clickCount=1)
+    for part in (0.3, 0.7, 1):
+        page.cdp("Input.dispatchMouseEvent", **move, x=points[0][0] + (points[1][0] - points[0][0]) * part,
+                 y=points[0][1] + (points[1][1] - points[0][1]) * part)
+    page.cdp("Input.dispatchMouseEvent", type="mouseReleased", x=points[1][0], y=points[1][1], button="left", clickCount=1)
+
+
+def near(found, wanted):
+    return all(abs(a - b) < 0.02 for a, b in zip(found, wanted, strict=True))
+
+
+def open_stage(page):
+    if page.one("#stage-open").is_displayed():
+        page.one("#stage-open").click()
+        page.run("scrollTo(0, 0)")
+
+
+@pytest.mark.parametrize("size", [browser.DESKTOP, browser.PHONE], ids=["desktop", "phone"])
+def test_a_box_is_drawn_moved_and_removed(page, server, size):
+    page.size(size)
+    search(page, server)
+    whole = page.fileids()
+    open_stage(page)
+    page.searched(lambda: drag(page, (0.2, 0.3), (0.7, 0.8)))
+    page.wait(lambda: near(last_sent(page).get("region", [9] * 4), [0.2, 0.3, 0.5, 0.5]))
+    page.wait(lambda: page.run("return document.getElementById('hits').getAttribute('aria-busy')") == "false")
+    assert page.one(".crop-box").is_displayed()
+    assert page.fileids()[:4] != whole[:4]
+    assert "region=0.2" in page.driver.current_url
+    page.screenshot(f"{page.language}-{size[0]}-crop")
+    page.searched(lambda: drag(page, (0.4, 0.5), (0.5, 0.4)))
+    page.wait(lambda: near(last_sent(page)["region"], [0.3, 0.2, 0.5, 0.5]))
+    page.searched(lambda: drag(page, (0.8, 0.7), (0.9, 0.9)))  # the lower right corner
+    page.wait(lambda: near(last_sent(page)["region"], [0.3, 0.2, 0.6, 0.7]))
+    page.searched(lambda: page.one("#crop-remove").click())
+    assert "region" not in last_sent(page)
+    assert page.fileids()[:4] == whole[:4]
+
+
+def test_a_box_by_keyboard(english, server):
+    search(english, server)
+    english.searched(lambda: english.one("#crop-start").send_keys(Keys.ENTER))
+    assert near(last_sent(english)["region"], [0.15, 0.15, 0.7, 0.7])
+    assert english.run("return document.activeElement.className") == "crop-box"
+    english.searched(lambda: ActionChains(english.driver).send_keys(Keys.ARROW_RIGHT).perform())
+    assert near(last_sent(english)["region"], [0.17, 0.15, 0.7, 0.7])
+    english.searched(lambda: ActionChains(english.driver).key_down(Keys.SHIFT).send_keys(Keys.ARROW_UP).key_up(Keys.SHIFT).perform())
+    assert near(last_sent(english)["region"], [0.17, 0.15, 0.7, 0.68])
+    english.searched(lambda: ActionChains(english.driver).send_keys(Keys.DELETE).perform())
+    assert "region" not in last_sent(english)
+
+
+def test_a_part_of_a_picture_on_the_web(english, server, pictures_on_the_web):
+    file = page_server.query_picture()
+    english.open(server, f"/?collection=clothing&url={pictures_on_the_web}/{file.parent.name}/{file.name}")
+    browser.check_hits(english)
+    english.run(SENT)
+    english.wait(lambda: english.one("#crop-start").is_displayed())
+    english.searched(lambda: english.one("#crop-start").click())
+    assert near(last_sent(english)["region"], [0.15, 0.15, 0.7, 0.7]) and last_sent(english)["url"].endswith(file.name)
+
+
+def test_a_picture_that_the_browser_cannot_read_is_shown_by_the_server(english, server):
+    photo = page_server.ROOT / "tests" / "image" / "fixtures" / "rgb.heic"
+    english.open(server, "/?collection=clothing")
+    english.searched(lambda: english.choose(photo))
+    english.wait(lambda: english.run("return document.querySelector('#query-picture img')?.naturalWidth ?? 0") > 0)
+    assert english.one("#crop-start").is_displayed()
+
+
+def test_more_and_less_like_a_hit(page, server):
+    search(page, server)
+    plain = page.fileids()
+    page.searched(lambda: page.all(".card")[3].send_keys("+"))
+    assert len(page.all(".chip.plus")) == 2
+    added = last_sent(page)["queries"]
+    assert len(added) == 2 and str(added[1]["fileid"]) == plain[3] and "weight" not in added[1]
+    page.searched(lambda: page.all(".chip-sign")[1].click())
+    assert last_sent(page)["queries"][1]["weight"] == -1
+    assert len(page.all(".chip.minus")) == 1
+    assert plain[3] not in page.fileids()[:4]
+    page.screenshot(f"{page.language}-plus-minus")
+    link = page.driver.current_url
+    assert f"like={plain[3]}" in link and "sign=-1" in link
+    page.searched(lambda: page.all(".chip-remove")[1].click())
+    assert page.fileids() == plain
+    page.driver.back()
+    page.wait(lambda: len(page.all(".chip.minus")) == 1)
+
+
+def test_several_files_at_once(english, server):
+    english.open(server, "/?collection=clothing")
+    files = [file for unused, file in page_server.gallery()[:3]]
+    english.one("#file").send_keys("\n".join(map(str, files)))
+    browser.check_hits(english)
+    assert len(english.all(".chip")) == 3
+    assert english.fits()
 
 
 def test_the_link_of_a_file_holds_a_small_copy(english, server):

@@ -118,6 +118,15 @@ export async function thumbnail(collection, fileid, signal) {
   return (await request(thumbnailAddress(collection, fileid), {signal})).blob();
 }
 
+/** A small JPEG of a picture that the browser must not fetch ({url}) or cannot read (a Blob). */
+export async function thumbnailOf(picture, signal) {
+  const isFile = picture instanceof Blob;
+  return (await request('/v1/thumbnail', {
+    method: 'POST', signal, headers: {'Content-Type': isFile ? picture.type : 'application/json'},
+    body: isFile ? picture : JSON.stringify(picture),
+  })).blob();
+}
+
 /** `body` is a Blob of a picture, with everything else in the query, or an object that is sent as JSON. */
 export async function search(collection, body, parameters, signal) {
   const path = `${at(collection)}/search`;

@@ -1,30 +1,44 @@
 // The pictures that are searched for; they stay in sight as long as their hits do. One of them is large, with the crop
 // box; where there are several, each is a chip with its sign.
 
-import {thumbnailAddress} from './api.js';
+import {thumbnailAddress, thumbnailOf} from './api.js';
 import {Crop} from './crop.js';
 import {byId, icon, make} from './dom.js';
 import {say} from './i18n.js';
+import {prepare} from './picture.js';
 import {releaseIn, thumb} from './thumbs.js';
 
 const MANY = 8; // pictures in one search
 
-const addresses = new Map(); // file → address of the blob; given back when the file is no longer shown
+const addresses = new Map(); // file or url → address of a blob; given back when it is no longer shown
+const fetched = new Map(); // file or url → promise of its small copy, made by the server
 
-function addressOf(file) {
-  if (!addresses.has(file)) {
-    addresses.set(file, URL.createObjectURL(file));
+const sourceOf = (one) => one.file ?? one.url;
+
+function addressOf(source, blob) {
+  if (!addresses.has(source)) {
+    addresses.set(source, URL.createObjectURL(blob));
   }
-  return addresses.get(file);
+  return addresses.get(source);
 }
 
 function forgetOthers(pictures) {
-  for (const [file, address] of addresses) {
-    if (!pictures.some((one) => one.file === file)) {
+  for (const [source, address] of addresses) {
+    if (!pictures.some((one) => sourceOf(one) === source)) {
       URL.revokeObjectURL(address);
-      addresses.delete(file);
+      addresses.delete(source);
+      fetched.delete(source);
     }
   }
+}
+
+/** What the browser must not fetch or cannot read, as the server sees it. Asked for once. */
+function seenByServer(one) {
+  const source = sourceOf(one);
+  if (!fetched.has(source)) {
+    fetched.set(source, (async () => thumbnailOf(one.kind === 'url' ? {url: one.url} : await prepare(one.file)))());
+  }
+  return fetched.get(source);
 }
 
 function decoded(value) {
@@ -35,7 +49,7 @@ function decoded(value) {
   }
 }
 
-/** A picture elsewhere is not loaded by the page (only the server fetches it), so its address stands for it. */
+/** The address of a picture in words, until the server has fetched it; the page itself asks nobody else. */
 function addressCard(url) {
   const {hostname, pathname} = new URL(url);
   return make('span', {class: 'query-address', title: url}, icon('link'),
@@ -43,11 +57,43 @@ function addressCard(url) {
     make('bdi', {class: 'query-path'}, decoded(pathname.split('/').pop() || pathname)));
 }
 
-function imageOf(collection, one) {
-  if (one.kind === 'url') {
-    return addressCard(one.url);
+const SIZE = {width: 300, height: 400};
+
+/** Put the picture into `place`; `shown(image)` hears when there is one to look at. */
+function showIn(place, collection, one, shown = () => {}) {
+  releaseIn(place);
+  const put = (image) => {
+    place.replaceChildren(image);
+    if (image.tagName === 'IMG') {
+      say(image, 'query.picture', {}, 'alt');
+      image.addEventListener('load', () => shown(image));
+    }
+    return image;
+  };
+  const askServer = async () => {
+    const before = place.firstChild;
+    try {
+      const blob = await seenByServer(one);
+      if (place.firstChild === before && place.isConnected) {
+        put(thumb(addressOf(sourceOf(one), blob), SIZE));
+      }
+    } catch {
+      // The search says what is wrong with it.
+    }
+  };
+  if (one.kind === 'record') {
+    put(thumb(thumbnailAddress(collection, one.fileid), SIZE));
+  } else if (one.kind === 'url') {
+    place.replaceChildren(addressCard(one.url));
+    queueMicrotask(askServer);
+  } else {
+    const image = put(thumb(addressOf(one.file, one.file), SIZE));
+    image.addEventListener('error', () => { // HEIC, in most browsers
+      URL.revokeObjectURL(addresses.get(one.file));
+      addresses.delete(one.file);
+      queueMicrotask(askServer);
+    });
   }
-  return thumb(one.kind === 'file' ? addressOf(one.file) : thumbnailAddress(collection, one.fileid), {width: 300, height: 400});
 }
 
 function nameOf(one) {
@@ -117,20 +163,13 @@ export class Query {
       return;
     }
     this.#shown = identity;
-    const place = byId('query-picture');
-    releaseIn(place);
-    const image = imageOf(collection, one);
-    place.replaceChildren(image);
     this.#stage.classList.toggle('can-crop', false);
-    if (image.tagName === 'IMG') {
-      say(image, 'query.picture', {}, 'alt');
-      image.addEventListener('load', () => {
-        this.#stage.style.setProperty('--shape', `${image.naturalWidth} / ${image.naturalHeight}`);
-        this.#stage.style.setProperty('--wide', String(image.naturalWidth / image.naturalHeight));
-        this.#stage.classList.toggle('can-crop', true);
-        this.#buttons(this.#crop.region);
-      });
-    }
+    showIn(byId('query-picture'), collection, one, (image) => {
+      this.#stage.style.setProperty('--shape', `${image.naturalWidth} / ${image.naturalHeight}`);
+      this.#stage.style.setProperty('--wide', String(image.naturalWidth / image.naturalHeight));
+      this.#stage.classList.toggle('can-crop', true);
+      this.#buttons(this.#crop.region);
+    });
   }
 
   #buttons(region) {
@@ -142,9 +181,12 @@ export class Query {
   #chip(collection, one, index, isActive) {
     const plus = one.sign > 0;
     const number = {number: index + 1};
+    const picture = make('button', {
+      class: 'chip-picture', type: 'button', 'aria-pressed': String(isActive), onclick: () => this.#acts.select(index),
+    });
+    showIn(picture, collection, one);
     return make('li', {class: `chip ${plus ? 'plus' : 'minus'}`},
-      labelled(make('button', {class: 'chip-picture', type: 'button', 'aria-pressed': String(isActive), onclick: () => this.#acts.select(index)},
-        imageOf(collection, one)), 'query.select', number),
+      labelled(picture, 'query.select', number),
       labelled(make('button', {class: 'chip-sign', type: 'button', onclick: () => this.#acts.sign(index)},
         icon(plus ? 'plus' : 'minus')), plus ? 'query.plus' : 'query.minus', number),
       labelled(make('button', {class: 'chip-remove', type: 'button', onclick: () => this.#acts.remove(index)},

@@ -15,7 +15,7 @@ const asDataAddress = (blob) => new Promise((resolve, reject) => {
   reader.readAsDataURL(blob);
 });
 
-/** A picture as a member of the request; a record by what is kept of it, its thumbnail. */
+/** A picture as a member of the request. Part of a record is part of what is kept of it: its thumbnail. */
 async function member(collection, {kind, file, url, fileid, region, sign}, signal) {
   const asked = region ? {region} : {};
   if (sign < 0) {
@@ -24,14 +24,17 @@ async function member(collection, {kind, file, url, fileid, region, sign}, signa
   if (kind === 'url') {
     return {...asked, url};
   }
+  if (kind === 'record' && !region) {
+    return {...asked, fileid};
+  }
   const blob = kind === 'file' ? await prepare(file) : await thumbnail(collection, fileid, signal);
   return {...asked, image: await asDataAddress(blob)};
 }
 
 export async function bodyOf({collection, pictures}, signal) {
   const [first] = pictures;
-  if (pictures.length === 1 && first.kind !== 'url' && !first.region) { // as it is: no base64
-    return first.kind === 'file' ? prepare(first.file) : thumbnail(collection, first.fileid, signal);
+  if (pictures.length === 1 && first.kind === 'file' && !first.region) {
+    return prepare(first.file); // as it is: no base64
   }
   const members = await Promise.all(pictures.map((one) => member(collection, one, signal)));
   return members.length === 1 ? members[0] : {queries: members};
