@@ -18,6 +18,7 @@ import pathlib
 import random
 import sys
 import tempfile
+import xml.etree.ElementTree as ElementTree
 
 import nncf
 import numpy
@@ -75,6 +76,15 @@ def write_whole(path, data):
     os.rename(aside, path)
 
 
+def sensitive(model_file):
+    """Names of the layers that the IR marks to be computed in f32 even where the rest is not (tools/ir.py)."""
+    if model_file.suffix != '.xml':
+        return []
+    layers = ElementTree.parse(model_file).getroot().iter('layer')
+    return [layer.get('name') for layer in layers
+            if layer.get('type') != 'Const' and any(a.get('name') == 'precise' for a in layer.iterfind('rt_info/attribute'))]
+
+
 def quantize(options):
     folder = options.folder
     manifest = json.loads((folder / 'model.json').read_text())
@@ -86,7 +96,8 @@ def quantize(options):
     seen, others = found[:options.calibrate], found[options.calibrate:][:options.measure] or found[:options.measure]
     model = openvino.Core().read_model(folder / manifest['file'])
     small = nncf.quantize(model, nncf.Dataset(seen, lambda path: scaled(path, wanted)[None]), preset=nncf.QuantizationPreset.MIXED,
-                          subset_size=len(seen), fast_bias_correction=True)
+                          subset_size=len(seen), fast_bias_correction=True,
+                          ignored_scope=nncf.IgnoredScope(names=sensitive(folder / manifest['file']), validate=False))
     labels = [p.parent.name for p in others]
     before, after = (vectors(m, output, others, wanted)[:, :manifest['output'].get('dimension')] for m in (model, small))
     alike = (before * after).sum(1) / numpy.linalg.norm(before, axis=1) / numpy.linalg.norm(after, axis=1)
