@@ -9,6 +9,7 @@
 #include "api/api.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "server/notify.h"
 #include "server/wiring.h"
 
 #include <errno.h>
@@ -143,7 +144,9 @@ static enum result serve(const struct config *config, const sigset_t *signals, s
     if (!auth_is_on(auth) && !is_loopback(config->listen))
         log_line(LOG_WARN, "no API keys and --insecure: everyone who reaches %s can read and change everything", config->listen);
     log_start(config, wiring, http_server_port(http), started);
+    notify_service_manager("READY=1");
     int signal_number = wait_for_end(signals, http);
+    notify_service_manager("STOPPING=1");
     log_line(LOG_INFO, "%s: stopping", signal_number == SIGINT ? "SIGINT" : "SIGTERM");
 out:
     http_server_stop(http, STOP_GRACE_MS);
