@@ -54,6 +54,7 @@ def test_outage(api, server, milvus, client, filled, how):
     end = time.monotonic() + 120  # Milvus itself needs a while before it serves
     while True:
         reply = api.search(NAME, picture(3), limit=5)
+        print(f"{120 - end + time.monotonic():.1f} s after: {reply}")
         if reply.code == 10000 or time.monotonic() > end:
             break
         time.sleep(0.5)

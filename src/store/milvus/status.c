@@ -30,6 +30,8 @@ static enum result result_of(const Mv__Status *s)
         return ERR_UNAVAILABLE;
     case 3: case 4: case 8: case 9: /* memory, requests, rate, quota */
         return ERR_BUSY;
+    case 400: case 401: case 500: case 501: case 503: case 901: case 902: case 903: case 904: case 905:
+        return ERR_UNAVAILABLE; /* replicas, channels, nodes that are not there: while it starts, or after a pause */
     case MILVUS_CODE_NO_COLLECTION:
         return ERR_NOT_FOUND;
     default:
