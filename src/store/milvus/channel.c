@@ -1,7 +1,7 @@
 /*
  * gRPC's C core. A call is one batch of operations on a completion queue of its own; the calling thread plucks its
  * one event and thereby drives the connection itself. The alternative, one queue and threads that hand results
- * over, costs two context switches a call, and was measured at half of the whole overhead.
+ * over, costs two context switches a call.
  *
  * Deadlines are gRPC's: an operation that is not over by then ends with DEADLINE_EXCEEDED, so a pluck never waits
  * longer, whatever the other side does.
