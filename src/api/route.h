@@ -89,6 +89,10 @@ enum result v1_key_create(struct route_call *call, struct err *err);
 enum result v1_key_revoke(struct route_call *call, struct err *err);
 enum result v1_models(struct route_call *call, struct err *err);
 enum result v1_jobs_list(struct route_call *call, struct err *err);
+/* v1_tune.c: learning by job. */
+enum result v1_tune(struct route_call *call, struct err *err);
+enum result v1_untune(struct route_call *call, struct err *err);
+enum result v1_eval(struct route_call *call, struct err *err);
 /* v1_keep.c: backups by job. */
 enum result v1_backup(struct route_call *call, struct err *err);
 enum result v1_restore(struct route_call *call, struct err *err);

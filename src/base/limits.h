@@ -119,6 +119,7 @@
 #define LIMIT_JOB_RESULT LIMIT_MIB           /* JSON text */
 
 /* Learning. */
+#define LIMIT_PAST_QUERIES 1024            /* descriptors of past queries kept for a collection */
 #define LIMIT_LEARN_ROWS 100000            /* pictures that one projection is learned from */
 
 /* Index. */

@@ -70,6 +70,8 @@ int cli_doctor(int argc, char **argv);
 int cli_key(int argc, char **argv);
 int cli_jobs(int argc, char **argv);
 int cli_backup(int argc, char **argv);
+int cli_tune(int argc, char **argv);
+int cli_eval(int argc, char **argv);
 int cli_restore(int argc, char **argv);
 
 #endif

@@ -118,3 +118,16 @@ enum result cli_job_run(const char *server, const char *path, const char *body, 
     http_client_free(client);
     return r;
 }
+
+enum result cli_job_delete(const char *server, const char *path, struct err *err)
+{
+    struct http_client *client = NULL;
+    struct json_object *reply = NULL;
+    enum result r = http_client_new(server, &client, err);
+    struct http_client_request request = {.method = "DELETE", .path = path};
+    if (!r)
+        r = ask(client, &request, &reply, err);
+    json_object_put(reply);
+    http_client_free(client);
+    return r;
+}

@@ -14,4 +14,7 @@
 enum result cli_job_run(const char *server, const char *path, const char *body, uint64_t unit,
     struct cli_tally *tally, struct json_object **result, struct err *err) ERR_MUST_USE;
 
+/* DELETE of `path`; the sentence of a refusal is in `err`. */
+enum result cli_job_delete(const char *server, const char *path, struct err *err) ERR_MUST_USE;
+
 #endif

@@ -12,6 +12,7 @@
  */
 #include "pipeline/pipeline.h"
 
+#include "store/tune.h"
 #include "base/clock.h"
 #include "base/cpu.h"
 #include "base/limits.h"
@@ -452,3 +453,17 @@ enum result pipeline_update(struct pipeline *p, const char *collection, const st
     *found = write.status == ERR_OK;
     return ERR_OK;
 }
+
+enum result pipeline_tune_options(
+    struct pipeline *p, const char *collection, struct store_tune_options *options, struct err *err)
+{
+    struct store_settings settings;
+    struct pipeline_look look;
+    enum result r = pipeline_open_collection(p, collection, CLOCK_NO_DEADLINE, &settings, &look, err);
+    if (r)
+        return r;
+    options->blocks = look.model->info->manifest.blocks;
+    options->block_count = look.model->info->manifest.block_count;
+    return ERR_OK;
+}
+

@@ -18,6 +18,7 @@
 #include "pipeline/jobs.h"
 #include "pipeline/models.h"
 #include "store/store.h"
+#include "store/tune.h"
 
 struct pipeline;
 
@@ -113,6 +114,10 @@ enum result pipeline_add(struct pipeline *pipeline, const char *collection, cons
 /* `found` is false, and nothing is fetched or decoded, where the fileid does not exist. */
 enum result pipeline_update(struct pipeline *pipeline, const char *collection, const struct pipeline_record *record,
     int64_t deadline_ms, bool *found, struct err *err) ERR_MUST_USE;
+
+/* The blocks of the collection's model, for store/tune.h. They live as long as the pipeline. */
+enum result pipeline_tune_options(
+    struct pipeline *pipeline, const char *collection, struct store_tune_options *options, struct err *err) ERR_MUST_USE;
 
 /* What is looked for: exactly one of a picture, a record of the collection, a vector. */
 struct pipeline_query {

@@ -9,6 +9,7 @@
 #define STORE_STORE_BACKEND_H
 
 #include "store/backup.h"
+#include "store/tune.h"
 #include "store/store.h"
 
 struct store_backend {
@@ -44,6 +45,12 @@ struct store_backend {
         struct store_backup_report *out, struct err *err);
     enum result (*restore)(void *state, const struct store_restore *what, const struct store_backup_watch *watch,
         struct store_backup_report *out, struct err *err);
+    /* store/tune.h; NULL where the backend cannot. */
+    enum result (*tune)(void *state, const char *collection, const struct store_tune_options *options,
+        struct store_tune_report *out, struct err *err);
+    enum result (*untune)(void *state, const char *collection, struct err *err);
+    enum result (*eval)(void *state, const char *collection, const struct store_tune_options *options,
+        struct store_eval_report *out, struct err *err);
     enum result (*repair)(
         void *state, bool drop_damaged, store_check_fn report, void *user, struct err *err);
 };

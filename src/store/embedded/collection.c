@@ -75,6 +75,8 @@ enum result embedded_collection_open(
     pthread_mutex_init(&c->mutex, NULL);
     clock_cond_init(&c->arrival);
     embedded_columns_init(&c->columns);
+    embedded_space_init(&c->space);
+    embedded_past_init(&c->past);
     embedded_graph_init(&c->graph, c, place->keeper);
 
     enum result r = embedded_path(file, path, "meta.db", err);
@@ -99,6 +101,10 @@ enum result embedded_collection_open(
     if (r) {
         embedded_collection_close(c);
     } else {
+        embedded_past_load(c);
+        embedded_space_load(c);
+        if (embedded_space_tuned(&c->space))
+            embedded_space_fill(c);
         embedded_graph_start(&c->graph);
         *out = c;
     }
@@ -110,6 +116,8 @@ void embedded_collection_close(struct embedded_collection *c)
     if (!c)
         return;
     embedded_graph_close(&c->graph);
+    embedded_past_close(c);
+    embedded_space_free(&c->space);
     embedded_columns_free(&c->columns);
     embedded_readers_free(&c->readers);
     embedded_pictures_close(&c->pictures);

@@ -17,7 +17,9 @@
 #include "store/embedded/graph.h"
 #include "store/embedded/pictures.h"
 #include "store/embedded/records.h"
+#include "store/embedded/past.h"
 #include "store/embedded/slots.h"
+#include "store/embedded/space.h"
 #include "store/embedded/vectors.h"
 #include "store/store.h"
 
@@ -40,6 +42,9 @@ struct embedded_collection {
     struct embedded_graph graph;
 
     _Atomic uint64_t ahead;  /* of slots.seq while a commit may be in meta.db and not yet in memory */
+    struct embedded_space space;
+    struct embedded_past past;
+
     _Atomic uint64_t number; /* the next write number */
     _Atomic uint64_t count;
     _Atomic uint64_t damaged; /* visible slots found damaged */

@@ -29,6 +29,7 @@
 #include "store/embedded/backup.h"
 #include "store/embedded/collection.h"
 #include "store/embedded/registry.h"
+#include "store/embedded/tune.h"
 #include "store/store_backend.h"
 
 #include <assert.h>
@@ -50,6 +51,7 @@ struct entry {
     char name[LIMIT_COLLECTION_NAME + 1];
     enum entry_state state;
     unsigned users;
+    bool leaving; /* it is to be closed once its users are gone: new ones wait */
     uint64_t used; /* by the clock of `uses` */
     struct embedded_collection *collection;
 };
@@ -204,7 +206,7 @@ static enum result acquire(
             r = not_found(name, err);
             break;
         }
-        if (entry->state == OPEN) {
+        if (entry->state == OPEN && !entry->leaving) {
             entry->users++;
             entry->used = ++e->uses;
             *out = entry;
@@ -245,6 +247,36 @@ enum result embedded_registry_take(struct embedded *e, const char *name, struct 
 void embedded_registry_give(struct embedded *e, struct entry *entry)
 {
     release(e, entry);
+}
+
+enum result embedded_registry_reopen(struct embedded *e, const char *name, struct err *err)
+{
+    enum result r = ERR_OK;
+    pthread_mutex_lock(&e->mutex);
+    for (;;) {
+        struct entry *entry = find(e, name);
+        if (!entry || entry->state == CLOSED || entry->state == DROPPING || entry->state == CREATING)
+            break; /* whoever opens it next sees what is on disk */
+        if (entry->state == OPEN && entry->users == 0) {
+            close_one(e, entry);
+            break;
+        }
+        if (entry->state == OPEN) {
+            /* New calls wait for those that run: otherwise steady searches would keep it open for ever. */
+            entry->leaving = true;
+            pthread_cond_wait(&e->cond, &e->mutex);
+        } else {
+            r = wait(e, name, CLOCK_NO_DEADLINE, err);
+        }
+        if (r)
+            break;
+    }
+    struct entry *entry = find(e, name);
+    if (entry)
+        entry->leaving = false;
+    pthread_cond_broadcast(&e->cond);
+    pthread_mutex_unlock(&e->mutex);
+    return r;
 }
 
 bool embedded_registry_wanted(struct embedded *e, const struct entry *entry)
@@ -693,6 +725,9 @@ static const struct store_backend backend = {
     .thumbnail = embedded_thumbnail,
     .check = embedded_check,
     .backup = embedded_backup,
+    .tune = embedded_tune,
+    .untune = embedded_untune,
+    .eval = embedded_eval,
     .restore = embedded_restore,
     .repair = embedded_repair,
 };

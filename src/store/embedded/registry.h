@@ -18,6 +18,8 @@ enum result embedded_registry_add(struct embedded *e, const char *name, embedded
 enum result embedded_registry_take(struct embedded *e, const char *name, struct entry **entry,
     struct embedded_collection **out, struct err *err) ERR_MUST_USE;
 void embedded_registry_give(struct embedded *e, struct entry *entry);
+/* Close it when nobody uses it, so that the next use opens it anew. */
+enum result embedded_registry_reopen(struct embedded *e, const char *name, struct err *err) ERR_MUST_USE;
 /* Does a drop wait for this one to be given back? */
 bool embedded_registry_wanted(struct embedded *e, const struct entry *entry);
 /* Names of all collections, in one allocation. */

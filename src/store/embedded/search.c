@@ -26,6 +26,7 @@
 
 #include <math.h>
 
+#define SAME_ROOM 64       /* nearest hits more that are looked at for the picture itself */
 #define ROUNDS 3           /* before the writers are asked to pause */
 #define DEADLINE_ROWS 4096 /* rows between two looks at the clock */
 #define WALK_LIMIT 256     /* a page that is longer is exact */
@@ -36,6 +37,7 @@ struct scan {
     const struct store_query *query;
     float *vector; /* the query, rounded */
     float norm;    /* its length */
+    bool plain;    /* of a tuned collection: by the vectors, as where it is not tuned; there is no index of those */
     int64_t deadline_ms;
 };
 
@@ -60,7 +62,7 @@ bool embedded_collection_sound(struct embedded_collection *c, uint32_t i)
 static float key_of(const struct scan *s, uint32_t i, const uint16_t *x)
 {
     const struct embedded_collection *c = s->c;
-    uint32_t dim = embedded_searchable_dimension(c);
+    uint32_t dim = s->plain ? c->meta.settings.dimension : embedded_searchable_dimension(c);
     if (c->meta.settings.metric == STORE_L2)
         return c->kernel->l2sq_f16(s->vector, x, dim);
     float dot = c->kernel->dot_f16(s->vector, x, dim);
@@ -76,10 +78,17 @@ static float distance_of(const struct embedded_collection *c, float key)
     return c->meta.settings.metric == STORE_L2 ? key : 0 - key; /* never −0 */
 }
 
+static const uint16_t *row_of(const struct scan *s, uint32_t i)
+{
+    if (!s->plain)
+        return embedded_searchable_row(s->c, i);
+    return embedded_collection_sound(s->c, i) ? (const uint16_t *)(const void *)embedded_vectors_at(&s->c->vectors, i) : NULL;
+}
+
 static void look(const struct scan *s, uint32_t i, uint64_t seq, struct embedded_topk *top)
 {
     const struct embedded_slot *slot = embedded_slots_at(&s->c->slots, i);
-    const uint16_t *row = embedded_slot_visible(slot, seq) ? embedded_searchable_row(s->c, i) : NULL;
+    const uint16_t *row = embedded_slot_visible(slot, seq) ? row_of(s, i) : NULL;
     if (!row)
         return;
     float key = key_of(s, i, row);
@@ -207,7 +216,7 @@ static enum result enter(struct scan *s, struct embedded_snapshot *snapshot, boo
         r = embedded_columns_prepare(c, s->deadline_ms, err);
     if (r)
         return r;
-    *graph = embedded_graph_enter(&c->graph);
+    *graph = !s->plain && embedded_graph_enter(&c->graph);
     if (s->query->filter)
         r = embedded_columns_select(c, s->query->filter, s->deadline_ms, snapshot, &s->selection, err);
     else
@@ -215,6 +224,20 @@ static enum result enter(struct scan *s, struct embedded_snapshot *snapshot, boo
     if (r && *graph)
         embedded_graph_leave(&c->graph);
     return r;
+}
+
+/* Of a tuned collection: the picture itself, where it is among the nearest, to distance 0 and the front. */
+static void same_first(const struct scan *s, struct embedded_topk *top)
+{
+    size_t front = 0;
+    for (size_t i = 0; i < top->count; i++) {
+        struct embedded_candidate hit = top->heap[i];
+        if (!embedded_searchable_same(s->c, hit.slot, s->query->vector))
+            continue;
+        hit.key = 0;
+        memmove(top->heap + front + 1, top->heap + front, (i - front) * sizeof hit);
+        top->heap[front++] = hit;
+    }
 }
 
 static enum result find_and_fetch(struct scan *s, struct embedded_reading *g, struct err *err)
@@ -228,6 +251,8 @@ static enum result find_and_fetch(struct scan *s, struct embedded_reading *g, st
     if (r)
         return r;
     uint32_t used = atomic_load_explicit(&s->c->slots.used, memory_order_acquire);
+    if (embedded_space_tuned(&s->c->space))
+        window += SAME_ROOM;
     r = embedded_topk_init(&top, window < used ? window : used + 1, s->query->group, err);
     if (!r)
         r = graph ? ask_graph(s, snapshot.seq, &top, &g->stale, err) : scan(s, snapshot.seq, &top, err);
@@ -235,6 +260,8 @@ static enum result find_and_fetch(struct scan *s, struct embedded_reading *g, st
         embedded_graph_leave(&s->c->graph);
     if (!r && !graph)
         embedded_topk_sort(&top);
+    if (!r && !s->plain && embedded_space_tuned(&s->c->space))
+        same_first(s, &top);
     if (!r)
         r = embedded_readers_take(&s->c->readers, s->deadline_ms, &reader, err);
     if (!r && !g->stale)
@@ -278,13 +305,20 @@ enum result embedded_collection_search(struct embedded_collection *c, const stru
     int64_t deadline_ms, struct store_records *out, struct err *err)
 {
     uint32_t dim = embedded_searchable_dimension(c);
+    const struct store_settings *settings = &c->meta.settings;
     struct scan s = {.c = c, .query = query, .deadline_ms = deadline_ms};
+    s.plain = embedded_space_tuned(&c->space) && query->dimension == settings->dimension &&
+              settings->descriptor > settings->dimension;
+    if (s.plain)
+        dim = settings->dimension;
     s.vector = malloc(dim * sizeof *s.vector);
     enum result r = s.vector ? embedded_searchable_query(c, query->vector, query->dimension, s.vector, err)
                              : err_no_memory(err);
     if (!r) {
         s.norm = sqrtf(c->kernel->dot_f32(s.vector, s.vector, dim));
         r = try_rounds(&s, out, err);
+        if (!r && (query->dimension == 0 || query->dimension == c->meta.settings.descriptor))
+            embedded_past_add(c, query->vector);
     }
     free(s.vector);
     return r;

@@ -2,15 +2,16 @@
  * What a collection is searched by: for each slot a vector of 16-bit floats, and the vector that a query
  * becomes. Everything that compares (the scan, the index) goes through here and knows no more.
  *
- * There is one source, the descriptors of vectors.f16 as they are. Another one, such as rows that a learned
- * projection has made of the descriptors, adds itself here: its rows, its query, and a version of its own, so
- * that an index made of other rows is not taken for one of these.
+ * There are two sources: the vectors at the beginning of the descriptors of vectors.f16, as they are, and in a tuned
+ * collection the rows that a learned projection has made of the whole descriptors (space.h), with a version of their
+ * own, so that an index made of other rows is not taken for one of these.
  */
 #ifndef STORE_EMBEDDED_SEARCHABLE_H
 #define STORE_EMBEDDED_SEARCHABLE_H
 
 #include "base/err.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct embedded_collection;
@@ -29,5 +30,13 @@ float embedded_searchable_norm(const struct embedded_collection *c, uint32_t slo
  */
 enum result embedded_searchable_query(const struct embedded_collection *c, const float *vector,
     uint32_t given, float *out, struct err *err) ERR_MUST_USE;
+
+/*
+ * Is the picture of a sound slot the one that this vector is of? In a tuned collection rows and queries are projected
+ * around different means, so even the same picture is not at 0; the search puts it there. Squared distance of unit
+ * vectors: the same pixels differ by less than 1e-6 from run to run, a picture saved once more by over 1e-3.
+ */
+#define EMBEDDED_SAME 1e-5f
+bool embedded_searchable_same(struct embedded_collection *c, uint32_t slot, const float *vector);
 
 #endif

@@ -1,0 +1,233 @@
+/* Tuned collections: what a search promises there, what survives, and that it can be undone. */
+#include "support.h"
+
+#include "store/tune.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define DIM 16
+#define WHOLE 24 /* a descriptor: the vector and one block of 8 */
+#define ITEMS 30
+#define EACH 5
+#define N (ITEMS * EACH)
+
+static const uint32_t blocks[] = {WHOLE - DIM};
+static const struct store_tune_options options = {.blocks = blocks, .block_count = 1};
+static float pictures[N][WHOLE];
+static char *folder;
+static struct store *store;
+
+static float noise(uint64_t *state)
+{
+    return ((float)(test_random(state) >> 8) / (float)(1 << 24) - 0.5f) * 2;
+}
+
+/* The first four numbers tell items apart, the next four differ between pictures of one. */
+static void make_pictures(void)
+{
+    uint64_t state = 5;
+    for (int i = 0; i < ITEMS; i++) {
+        float item[4];
+        for (int k = 0; k < 4; k++)
+            item[k] = noise(&state);
+        for (int j = 0; j < EACH; j++) {
+            float *x = pictures[i * EACH + j], length = 0;
+            for (int k = 0; k < WHOLE; k++)
+                x[k] = 1 + (k < 4 ? item[k] : k < 8 ? noise(&state) : 0.05f * noise(&state));
+            for (int k = 0; k < DIM; k++)
+                length += x[k] * x[k];
+            for (int k = 0; k < DIM; k++)
+                x[k] /= sqrtf(length);
+        }
+    }
+}
+
+static void put(int i)
+{
+    int64_t item = 1000 + i / EACH;
+    struct store_write w = {.kind = STORE_PUT, .fileid = i, .has_itemid = true, .itemid = item, .tags = "[]", .brief = "{}",
+        .vector = pictures[i], .dimension = WHOLE};
+    OK(store_write(store, "c", &w, 1, 0, err));
+}
+
+static void open_store(void)
+{
+    struct store_open_options where = {.data = folder};
+    OK(store_open_embedded(&where, &store, err));
+}
+
+static int setup(void **unused)
+{
+    struct store_settings settings = {.model = "m", .dimension = DIM, .descriptor = WHOLE};
+    folder = test_folder();
+    open_store();
+    make_pictures();
+    OK(store_create(store, "c", &settings, 0, err));
+    for (int i = 0; i < N - EACH; i++)
+        put(i);
+    return 0;
+}
+
+static int teardown(void **unused)
+{
+    store_close(store);
+    test_folder_remove(folder);
+    return 0;
+}
+
+static struct store_records search(const float *vector, uint32_t limit, uint32_t offset, bool group)
+{
+    struct store_records r = {0};
+    struct store_query q = {.vector = vector, .dimension = WHOLE, .limit = limit, .offset = offset, .group = group};
+    OK(store_search(store, "c", &q, 0, &r, err));
+    return r;
+}
+
+/* The picture itself first and at 0, the others in order of their distance, none below 0. */
+static void check_search(int picture)
+{
+    struct store_records r = search(pictures[picture], 50, 0, false);
+    assert_int_equal(r.count, 50);
+    assert_int_equal(r.items[0].fileid, picture);
+    assert_true(r.items[0].distance == 0);
+    for (size_t i = 1; i < r.count; i++)
+        assert_true(r.items[i].distance >= 0 && r.items[i].distance >= r.items[i - 1].distance);
+    assert_int_equal(r.dimension, DIM);
+    struct store_records first = search(pictures[picture], 20, 0, false), second = search(pictures[picture], 30, 20, false);
+    for (size_t i = 0; i < 50; i++)
+        assert_int_equal(r.items[i].fileid, i < 20 ? first.items[i].fileid : second.items[i - 20].fileid);
+    store_records_free(&r);
+    store_records_free(&first);
+    store_records_free(&second);
+}
+
+/* How many of the four others of its item are among the first four behind the picture. */
+static int right_behind(void)
+{
+    int right = 0;
+    for (int i = 0; i < N - EACH; i++) {
+        struct store_records r = search(pictures[i], EACH, 0, false);
+        for (size_t k = 1; k < r.count; k++)
+            right += r.items[k].itemid == 1000 + i / EACH;
+        store_records_free(&r);
+    }
+    return right;
+}
+
+static void test_tuned(void **unused)
+{
+    struct store_tune_report report;
+    int before = right_behind();
+    OK(store_tune(store, "c", &options, &report, err));
+    assert_int_equal(report.items, ITEMS - 1);
+    assert_int_equal(report.rows, N - EACH + report.queries);
+    int after = right_behind();
+    print_message("# of their item behind each picture: %d untuned, %d tuned, of %d\n", before, after, (N - EACH) * (EACH - 1));
+    assert_true(after > before + 50);
+    for (int i = 0; i < N - EACH; i += 13)
+        check_search(i);
+    for (int i = N - EACH; i < N; i++)
+        put(i); /* later rows are searched by it as well */
+    check_search(N - 1);
+    store_close(store);
+    open_store();
+    check_search(3);
+    check_search(N - 2);
+    struct store_records plain = {0};
+    struct store_query q = {.vector = pictures[0], .dimension = DIM, .limit = 1};
+    /* A vector without the rest of a descriptor is compared with vectors. */
+    OK(store_search(store, "c", &q, 0, &plain, err));
+    assert_true(plain.items[0].fileid == 0 && plain.items[0].distance < 1e-6f);
+    store_records_free(&plain);
+    OK(store_untune(store, "c", err));
+    OK(store_untune(store, "c", err));
+    OK(store_search(store, "c", &q, 0, &plain, err));
+    assert_true(plain.items[0].fileid == 0 && plain.items[0].distance < 1e-6f);
+    store_records_free(&plain);
+    assert_true(abs(right_behind() - before) < 30);
+}
+
+static void test_damaged_file(void **unused)
+{
+    struct store_tune_report report;
+    OK(store_tune(store, "c", &options, &report, err));
+    store_close(store);
+    FILE *file = fopen(test_path(folder, "collections/c/derived/projection"), "r+e");
+    assert_non_null(file);
+    assert_int_equal(fseek(file, 600, SEEK_SET), 0);
+    int byte = fgetc(file);
+    assert_int_equal(fseek(file, 600, SEEK_SET), 0);
+    assert_true(byte != EOF && fputc(byte ^ 1, file) != EOF);
+    fclose(file);
+    open_store();
+    struct store_records plain = search(pictures[0], 2, 0, false), by_vector = {0};
+    struct store_query q = {.vector = pictures[0], .dimension = DIM, .limit = 2};
+    OK(store_search(store, "c", &q, 0, &by_vector, err));
+    assert_true(plain.items[1].distance == by_vector.items[1].distance); /* not tuned */
+    store_records_free(&plain);
+    store_records_free(&by_vector);
+}
+
+static void test_eval(void **unused)
+{
+    struct store_eval_report e;
+    OK(store_eval(store, "c", &options, &e, err));
+    assert_int_equal(e.items, ITEMS - 1);
+    assert_int_equal(e.queries, N - EACH);
+    print_message("# mAP@10 %.3f untuned, %.3f tuned\n", e.plain.value[2], e.tuned.value[2]);
+    assert_true(e.tuned.value[2] > e.plain.value[2]);
+    for (int k = 0; k < 3; k++)
+        assert_true(e.tuned.low[k] <= e.tuned.value[k] && e.tuned.value[k] <= e.tuned.high[k]);
+}
+
+static bool stop(void *user, double done)
+{
+    return true;
+}
+
+static void test_refusals(void **unused)
+{
+    struct store_tune_report report;
+    struct store_eval_report evaluation;
+    struct store_settings settings = {.model = "m", .dimension = DIM, .descriptor = WHOLE, .metric = STORE_COSINE};
+    OK(store_create(store, "cosine", &settings, 0, err));
+    REFUSED(ERR_UNSUPPORTED, "L2", store_tune(store, "cosine", &options, &report, err));
+    settings.metric = STORE_L2;
+    OK(store_create(store, "empty", &settings, 0, err));
+    REFUSED(ERR_INVALID, "pictures", store_tune(store, "empty", &options, &report, err));
+    REFUSED(ERR_INVALID, "", store_eval(store, "empty", &options, &evaluation, err));
+    REFUSED(ERR_NOT_FOUND, "nothere", store_tune(store, "nothere", &options, &report, err));
+    REFUSED(ERR_INVALID, "another form", store_tune(store, "c", NULL, &report, err));
+    struct store_tune_options stopped = options;
+    stopped.progress = stop;
+    REFUSED(ERR_UNAVAILABLE, "stopped", store_tune(store, "c", &stopped, &report, err));
+    struct store *memory = NULL;
+    OK(store_open_memory(&memory, err));
+    REFUSED(ERR_UNSUPPORTED, "memory", store_tune(memory, "c", &options, &report, err));
+    store_close(memory);
+}
+
+/* Past queries are kept over a restart, at most so many, and give a second mean. */
+static void test_past_queries(void **unused)
+{
+    struct store_tune_report report;
+    for (int i = 0; i < 60; i++) {
+        struct store_records r = search(pictures[i], 1, 0, false);
+        store_records_free(&r);
+    }
+    store_close(store);
+    open_store();
+    OK(store_tune(store, "c", &options, &report, err));
+    assert_int_equal(report.queries, 60);
+    check_search(7);
+}
+
+int main(void)
+{
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        T(test_tuned), T(test_damaged_file), T(test_eval), T(test_refusals), T(test_past_queries)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
