@@ -7,7 +7,6 @@
 #include "json/json.h"
 #include "pipeline/jobs.h"
 #include "pipeline/pipeline.h"
-#include "store/tune.h"
 
 #include <inttypes.h>
 #include <math.h>
