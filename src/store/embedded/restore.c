@@ -63,8 +63,10 @@ enum result store_backup_verify(const char *folder, const struct store_backup_wa
 {
     const struct store_backup_watch nobody = {0};
     struct backup_manifest m = {0};
-    uint8_t *bytes = malloc(LIMIT_BACKUP_PIECE);
-    enum result r = bytes ? backup_manifest_read(folder, &m, err) : err_no_memory(err);
+    enum result r = backup_manifest_read(folder, &m, err);
+    uint8_t *bytes = r ? NULL : malloc(LIMIT_BACKUP_PIECE);
+    if (!r && !bytes)
+        r = err_no_memory(err);
     for (size_t i = 0; !r && i < m.count; i++)
         r = verify_collection(folder, &m.items[i], bytes, watch ? watch : &nobody, err);
     if (!r) {
