@@ -122,7 +122,7 @@ static struct store_index_stats wait_ready(struct world *w, bool linked)
 {
     struct store_index_stats s = index_of(w);
     for (int tries = 0; s.state != STORE_INDEX_READY || (linked && s.waiting); tries++) {
-        assert_true(tries < 3000);
+        assert_true(tries < 30000);
         usleep(10000);
         s = index_of(w);
     }
