@@ -112,8 +112,9 @@ static void what_can_be_looked_for(void **state)
     expect(w, search(w, "{\"fileid\":\"4\",\"limit\":1,\"filter\":\"fileid != 2 and fileid > 2\",\"fields\":\"fileid\"}"), 200, "[{\"fileid\":4}]");
     /* A vector is taken as it is; twice as long, it is not at distance 0. */
     char vector[256], body[1024];
-    const char *got = get(w, "/v1/collections/shop/images/2", "fields", "vector", NULL, NULL);
-    snprintf(vector, sizeof vector, "%.*s", (int)(strlen(got) - strlen("{\"vector\":") - 1), got + strlen("{\"vector\":"));
+    const char *got = strchr(get(w, "/v1/collections/shop/images/2", "fields", "vector", NULL, NULL), '[');
+    assert_non_null(got);
+    snprintf(vector, sizeof vector, "%.*s", (int)strcspn(got, "}"), got);
     snprintf(body, sizeof body, "{\"vector\":%s,\"limit\":1,\"fields\":[\"fileid\",\"vector\"]}", vector);
     char want[512];
     snprintf(want, sizeof want, "[{\"fileid\":2,\"vector\":%s}]", vector);
