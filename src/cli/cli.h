@@ -60,6 +60,10 @@ int cli_usage(const char *command, const struct err *err);
 /* Text for a terminal: control characters and what is not UTF-8 are replaced. Appended to `out`. */
 enum result cli_append_plain(struct buf *out, const char *text, size_t len) ERR_MUST_USE;
 
+/* The bytes of the file `name`, or of standard input for "-", appended to `out`, which sets the limit. ERR_TOO_LARGE,
+   ERR_INVALID for an empty one, ERR_IO; the sentence names the file. */
+enum result cli_read_picture(const char *name, struct buf *out, struct err *err) ERR_MUST_USE;
+
 extern const char cli_common_help[]; /* the flags that every command takes */
 
 int cli_import(int argc, char **argv);
@@ -73,5 +77,6 @@ int cli_backup(int argc, char **argv);
 int cli_tune(int argc, char **argv);
 int cli_eval(int argc, char **argv);
 int cli_restore(int argc, char **argv);
+int cli_bench(int argc, char **argv);
 
 #endif

@@ -18,12 +18,12 @@ static const struct command {
     {"jobs", cli_jobs, "long work of a server: list, watch, cancel"},
     {"tune", cli_tune, "learn from a collection's own items what is the same product"},
     {"eval", cli_eval, "how often the right product comes first, without and with tune"},
+    {"bench", cli_bench, "how fast searches are answered, one at a time and many at once"},
     {"backup", cli_backup, "copy every collection into a folder, while the server runs"},
     {"restore", cli_restore, "make collections anew from a backup"},
     {"doctor", cli_doctor, "look for what is wrong with a store or a server, and mend it"},
     {"export", NULL, NULL},
     {"reembed", NULL, NULL},
-    {"bench", NULL, NULL},
 };
 #define COMMAND_COUNT (sizeof commands / sizeof *commands)
 

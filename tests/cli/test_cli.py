@@ -158,7 +158,7 @@ def events(done):
 
 # --- words and statuses --------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("command", ["serve", "import", "search", "collection", "doctor", "backup", "restore"])
+@pytest.mark.parametrize("command", ["serve", "import", "search", "collection", "doctor", "backup", "restore", "bench"])
 def test_help(run, command):
     for arguments in [(command, "--help"), ("help", command)]:
         done = run(*arguments)
@@ -175,7 +175,7 @@ def test_version_and_no_command(run):
     assert run("--help").returncode == 0
 
 
-@pytest.mark.parametrize("command", ["export", "reembed", "bench"])
+@pytest.mark.parametrize("command", ["export", "reembed"])
 def test_commands_of_later_versions_say_so(run, command):
     done = run(command, "x")
     assert done.returncode == 2 and "not available in this version" in done.stderr and not done.stdout
@@ -188,6 +188,7 @@ def test_commands_of_later_versions_say_so(run, command):
     ["import", "c", ".", "--data", "d", "--server", "http://127.0.0.1:1"], ["import", "c", ".", "--model", "m"],
     ["search", "c"], ["search", "c", "a", "b"], ["search", "c", "a.png", "--fileid", "1"], ["search", "c", "--fileid", "x"], ["search", "--fileid", "1"], ["search", "c", "a.png", "--limit", "0"],
     ["search", "c", "a.png", "--limit", "16385"], ["search", "c", "a.png", "--limit", "16384", "--offset", "1"],
+    ["bench"], ["bench", "0c"], ["bench", "c", "--clients", "0"], ["bench", "c", "--clients", "257"], ["bench", "c", "--seconds", "0"],
     ["collection"], ["collection", "paint"], ["collection", "create"], ["collection", "list", "x"], ["collection", "drop", "a-b"],
     ["doctor", "x"], ["doctor", "--repair"], ["doctor", "--data", "d", "--drop-damaged"], ["backup", "a", "b"],
     ["backup", "--data", "d"], ["backup", "--verify"], ["restore"], ["restore", "a", "b", "c"], ["restore", "a", "--as", "b"]], ids=" ".join)
@@ -608,6 +609,36 @@ def test_search_that_cannot_be(run, server, name, pictures):
     assert private.returncode == 3 and private.stderr
     filtered = run("search", name, pictures / "a.png", "--filter", "itemid ==", *at)
     assert filtered.returncode == 3 and "filter" in filtered.stderr
+
+
+# --- bench ---------------------------------------------------------------------------------------------------------
+
+def test_bench(run, server, name, pictures):
+    at = ("--server", server.url)
+    run("import", name, pictures, "--create", *at)
+    for by, queries in [((), ("records", 6)), ((pictures / "red", pictures / "a.png"), ("pictures", None))]:
+        done = run("bench", name, *by, "--seconds", "1", "--clients", "3", "--limit", "2", "--json", *at)
+        assert done.returncode == 0, done.stderr
+        found = json.loads(done.stdout)
+        assert found["by"] == queries[0] and (queries[1] is None or found["queries"] == queries[1])
+        assert [r["clients"] for r in found["runs"]] == [1, 3]
+        for r in found["runs"]:
+            assert r["answered"] > 0 and r["failed"] == 0
+            assert 0 < r["ms"]["p50"] <= r["ms"]["p95"] <= r["ms"]["p99"] <= r["ms"]["max"]
+    done = run("bench", name, "--seconds", "1", "--clients", "2", "--filter", "fileid != 0", *at)
+    head = done.stdout.splitlines()[1].split()
+    assert head[:2] == ["clients", "searches/s"] and len(done.stdout.splitlines()) == 4
+
+
+def test_bench_that_cannot_be(run, server, name, pictures, tmp_path):
+    at = ("--seconds", "1", "--server", server.url)
+    assert "never_made" in run("bench", "never_made", *at).stderr
+    run("collection", "create", name, "--server", server.url)
+    (tmp_path / "nothing").mkdir()
+    for arguments, word in [((), "empty"), ((tmp_path / "nothing",), "no picture"), ((pictures / "missing.png",), "missing.png"),
+                            ((pictures / "notes.txt",), "picture"), ((pictures / "a.png", "--filter", "itemid =="), "filter")]:
+        done = run("bench", name, *arguments, *at)
+        assert done.returncode == 3 and word in done.stderr and not done.stdout, done.stderr
 
 
 # --- without a server ----------------------------------------------------------------------------------------------
