@@ -96,9 +96,11 @@ static void release_body(struct http_exchange *x)
 static void tell_done(struct http_exchange *x)
 {
     struct http_server *server = x->server;
-    unsigned refused = x->conn->refused;
     if (!x->began_us || !server->options.done)
         return;
+    pthread_mutex_lock(&server->lock); /* the watcher may be refusing it right now */
+    unsigned refused = x->conn->refused;
+    pthread_mutex_unlock(&server->lock);
     struct http_done done = {.head = &x->request,
         .status = refused ? refused : x->status,
         .received = x->received + x->thrown_away,
