@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Makes the vectors that bench/ann measures with, once, and keeps them on disk.
 
-    bench/ann/vectors.py --model models/efficientnet-lite2 --pictures ../shared/data --out DIR [--count 100000]
+    bench/ann/vectors.py --model models/efficientnet-lite2 --pictures ../shared/data --out DIR [--count 100000] [--jobs 1]
 
 Each row is the embedding of a random crop of a random picture, by the real model; queries are further crops of the
 same pictures, none of which is a row. Sets, each `base` rows and `queries` rows of 16-bit floats, unit length:
@@ -10,13 +10,15 @@ same pictures, none of which is a row. Sets, each `base` rows and `queries` rows
     DIR/hard-COUNT/{base,queries}.f16      the same mixed with a random direction of half its length: no near-copies
     DIR/small-COUNT/{base,queries}.f16     with --project D: projected to D dimensions at random, for long sets
 
-A set also has `shape.json`. The rows depend on the arguments alone. Work that was interrupted goes on where it was.
+A set also has `shape.json`. The rows depend on the arguments alone. Work that was interrupted goes on where it was; a
+hundred thousand embeddings are an hour of one core or so, and --jobs N uses N of them.
 With --grow N the projected set is made N rows long: weighted means of two embeddings each, for there are not so many
 pictures.
 """
 
 import argparse
 import json
+import multiprocessing
 import pathlib
 
 import numpy as np
@@ -78,22 +80,20 @@ def random_crop(picture, rng, model):
     return np.asarray(crop, np.uint8)
 
 
-def embed_all(args, rows):
-    """`rows` embeddings, row i of picture owner[i]; kept in DIR/embeddings-N.f16 with the number of pictures done."""
+def embed_part(args, rows, files, job):
+    """Each of the steps that is this job's and not yet done; DIR/embeddings-N.done has a byte for each step."""
     from PIL import Image
 
-    path = args.out / f"embeddings-{rows}.f16"
-    state = args.out / f"embeddings-{rows}.done"
-    files = pictures_in(args.pictures)
     owner = np.random.default_rng(SEED).integers(0, len(files), rows)
-    model = Model(args.model)
-    mode = "r+" if path.exists() and state.exists() else "w+"
-    out = np.memmap(path, np.float16, mode, shape=(rows, model.dimension))
-    first = int(state.read_text()) if mode == "r+" else 0
     order = np.argsort(owner, kind="stable")
     starts = np.searchsorted(owner[order], np.arange(len(files) + 1))
-    for begin in range(first, len(files), PICTURES_A_STEP):
-        end = min(begin + PICTURES_A_STEP, len(files))
+    model = Model(args.model)
+    out = np.memmap(args.out / f"embeddings-{rows}.f16", np.float16, "r+", shape=(rows, model.dimension))
+    done = np.memmap(args.out / f"embeddings-{rows}.done", np.uint8, "r+")
+    for step in range(job, len(done), args.jobs):
+        begin, end = step * PICTURES_A_STEP, min((step + 1) * PICTURES_A_STEP, len(files))
+        if done[step]:
+            continue
         crops = []
         for p in range(begin, end):
             with Image.open(files[p]) as opened:
@@ -103,9 +103,26 @@ def embed_all(args, rows):
         if crops:
             out[order[starts[begin] : starts[end]]] = model.run(crops)
         out.flush()
-        state.write_text(str(end))
-        print(f"{starts[end]} of {rows} embeddings", flush=True)
-    return out
+        done[step] = 1
+        print(f"{int(done.sum())} of {len(done)} steps", flush=True)
+
+
+def embed_all(args, rows):
+    """`rows` embeddings, row i of picture owner[i]; kept in DIR/embeddings-N.f16 with the steps that are done."""
+    files = pictures_in(args.pictures)
+    dimension = json.loads((args.model / "model.json").read_text(encoding="utf-8"))["output"]["dimension"]
+    path, state = args.out / f"embeddings-{rows}.f16", args.out / f"embeddings-{rows}.done"
+    if not path.exists() or not state.exists():
+        np.memmap(path, np.float16, "w+", shape=(rows, dimension)).flush()
+        np.zeros((len(files) + PICTURES_A_STEP - 1) // PICTURES_A_STEP, np.uint8).tofile(state)
+    jobs = [multiprocessing.Process(target=embed_part, args=(args, rows, files, j)) for j in range(args.jobs)]
+    for job in jobs:
+        job.start()
+    for job in jobs:
+        job.join()
+    if any(job.exitcode for job in jobs):
+        raise SystemExit("A job ended early; start this again, and it goes on where it was.")
+    return np.memmap(path, np.float16, "r", shape=(rows, dimension))
 
 
 def write_set(folder, base, queries):
@@ -139,10 +156,11 @@ def projected(rows, dimension, count, rng):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", required=True)
+    parser.add_argument("--model", required=True, type=pathlib.Path)
     parser.add_argument("--pictures", required=True)
     parser.add_argument("--out", required=True, type=pathlib.Path)
     parser.add_argument("--count", type=int, default=100000)
+    parser.add_argument("--jobs", type=int, default=1, help="processes that embed, one thread each")
     parser.add_argument("--queries", type=int, default=1000)
     parser.add_argument("--mix", type=float, default=0.5, help="length of the random direction in the hard set")
     parser.add_argument("--project", type=int, help="also a set of this dimension")

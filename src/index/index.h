@@ -121,6 +121,7 @@ struct index_query {
     /* Orders hits of equal distance, the smallest first. NULL: by slot. */
     int64_t (*tie)(void *user, uint32_t slot);
     void *user;
+    int64_t deadline_ms; /* base/clock.h; 0: none */
 };
 
 /* How a search went; for tuning and tests. */
@@ -131,7 +132,7 @@ struct index_trace {
 
 /*
  * Nearest first, `*count` ≤ k of them in `hits` (room for k). `trace` may be NULL. ERR_INVALID: k, or no
- * vector_of.
+ * vector_of. ERR_TIMEOUT: the deadline passed, which is looked at now and then; nothing was found out.
  */
 enum result index_search(struct index *ix, const struct index_query *query, struct index_hit *hits,
     uint32_t *count, struct index_trace *trace, struct err *err) ERR_MUST_USE;

@@ -23,8 +23,7 @@
  * mixture of the old and the new one, which is as good. They are written under the node's own lock.
  *
  * Locks, in the order they may be taken: repairing; pause (shared by writers and linkers, exclusive by
- * check); mutex; one node's lock. Searches and saves take only the mutex, for the moment it takes to fetch
- * working memory.
+ * check); mutex; one node's lock. Searches and saves take none.
  */
 #ifndef INDEX_INTERNAL_H
 #define INDEX_INTERNAL_H
@@ -49,6 +48,7 @@
 #define INDEX_ENTRIES 1024
 #define INDEX_STRAGGLERS 4096
 #define INDEX_READERS 256
+#define INDEX_IDLE 64
 #define INDEX_LAG 1024 /* rows that may wait before writers help to link */
 
 enum index_state { INDEX_FREE, INDEX_FILLING, INDEX_WAITING, INDEX_LINKING, INDEX_LINKED, INDEX_DOOMED };
@@ -114,14 +114,13 @@ struct index {
 
     _Atomic uint64_t epoch;
     struct index_reader readers[INDEX_READERS];
+    _Atomic(struct index_work *) idle[INDEX_IDLE]; /* working memory that nobody uses */
 
     pthread_rwlock_t pause;
     pthread_mutex_t repairing;
     pthread_mutex_t mutex; /* of what follows */
     uint32_t *free_nodes;
     size_t free_count, free_room;
-    struct index_work *idle; /* working memory of searches */
-    unsigned idle_count;
     pthread_cond_t arrival;
     bool stopping;
     pthread_t *threads;
@@ -224,6 +223,8 @@ enum result index_walk(struct index *ix, struct index_work *w, const struct inde
     uint32_t budget, double expect, bool *finished, struct err *err) ERR_MUST_USE;
 /* May this node be a hit? */
 bool index_may_hit(const struct index *ix, const struct index_query *query, uint32_t node);
+/* ERR_TIMEOUT: the query's deadline has passed. */
+enum result index_in_time(const struct index_query *query, struct err *err) ERR_MUST_USE;
 void index_offer_node(const struct index *ix, struct index_work *w, uint32_t node, float distance);
 
 /* --- link.c

@@ -139,6 +139,14 @@ enum result index_take(struct index *ix, uint32_t *node, struct err *err)
 
 void index_give(struct index *ix, const uint32_t *nodes, size_t count)
 {
+    for (size_t i = 0; i < count; i++) { /* nobody else knows of them; writers need not wait for this */
+        struct index_meta *m = index_meta(ix, nodes[i]);
+        atomic_store(&m->indegree, 0);
+        atomic_store(&m->dead, 0);
+        atomic_store(&m->sketched, 0);
+        atomic_store(&index_links(ix, nodes[i])->count, 0);
+        atomic_store(&m->state, INDEX_FREE);
+    }
     pthread_mutex_lock(&ix->mutex);
     if (ix->free_count + count > ix->free_room) {
         size_t room = (ix->free_count + count) * 2;
@@ -148,17 +156,9 @@ void index_give(struct index *ix, const uint32_t *nodes, size_t count)
             ix->free_room = room;
         }
     }
-    for (size_t i = 0; i < count; i++) {
-        struct index_meta *m = index_meta(ix, nodes[i]);
-        atomic_store(&m->indegree, 0);
-        atomic_store(&m->dead, 0);
-        atomic_store(&m->sketched, 0);
-        atomic_store(&index_links(ix, nodes[i])->count, 0);
-        atomic_store(&m->state, INDEX_FREE);
-        /* Without memory for the list the node is lost until the file is loaded again; nothing else is. */
-        if (ix->free_count < ix->free_room)
-            ix->free_nodes[ix->free_count++] = nodes[i];
-    }
+    /* Without memory for the list a node is lost until the file is loaded again; nothing else is. */
+    for (size_t i = 0; i < count && ix->free_count < ix->free_room; i++)
+        ix->free_nodes[ix->free_count++] = nodes[i];
     pthread_mutex_unlock(&ix->mutex);
 }
 
@@ -228,11 +228,8 @@ void index_free(struct index *ix)
     pthread_mutex_unlock(&ix->mutex);
     for (unsigned i = 0; i < ix->thread_count; i++)
         pthread_join(ix->threads[i], NULL);
-    while (ix->idle) {
-        struct index_work *w = ix->idle;
-        ix->idle = w->next;
-        index_work_free(w);
-    }
+    for (unsigned i = 0; i < INDEX_IDLE; i++)
+        index_work_free(atomic_load(&ix->idle[i]));
     for (uint32_t i = 0; ix->chunks && i < INDEX_CHUNKS; i++)
         if (atomic_load(&ix->chunks[i]))
             munmap(atomic_load(&ix->chunks[i]), ix->shape.chunk_bytes);

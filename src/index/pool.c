@@ -1,6 +1,5 @@
 #include "index/pool.h"
 
-#define IDLE_MAX 64
 #define SET_MIN 4096
 
 static enum result new_work(const struct index *ix, struct index_work **out, struct err *err)
@@ -21,15 +20,20 @@ static enum result new_work(const struct index *ix, struct index_work **out, str
     return ERR_OK;
 }
 
+/*
+ * Idle ones lie in places of which each is taken and filled by one atomic exchange: with a lock a search would wait for
+ * a linking thread of a lower priority that was interrupted while it held it.
+ */
+static _Thread_local unsigned my_place; /* where this thread found or left one last */
+
 enum result index_work_take(struct index *ix, struct index_work **out, struct err *err)
 {
-    pthread_mutex_lock(&ix->mutex);
-    struct index_work *w = ix->idle;
-    if (w) {
-        ix->idle = w->next;
-        ix->idle_count--;
-    }
-    pthread_mutex_unlock(&ix->mutex);
+    struct index_work *w = NULL;
+    for (unsigned i = 0, at = my_place; !w && i < INDEX_IDLE; i++, at = (at + 1) % INDEX_IDLE)
+        if (atomic_load_explicit(&ix->idle[at], memory_order_relaxed)) {
+            w = atomic_exchange(&ix->idle[at], NULL);
+            my_place = at;
+        }
     if (!w) {
         enum result r = new_work(ix, &w, err);
         if (r != ERR_OK)
@@ -44,16 +48,13 @@ void index_work_give(struct index *ix, struct index_work *w)
 {
     if (!w)
         return;
-    pthread_mutex_lock(&ix->mutex);
-    bool keep = ix->idle_count < IDLE_MAX;
-    if (keep) {
-        w->next = ix->idle;
-        ix->idle = w;
-        ix->idle_count++;
+    for (unsigned i = 0, at = my_place; i < INDEX_IDLE; i++, at = (at + 1) % INDEX_IDLE) {
+        struct index_work *none = NULL;
+        if (!atomic_load_explicit(&ix->idle[at], memory_order_relaxed) &&
+            atomic_compare_exchange_strong(&ix->idle[at], &none, w))
+            return;
     }
-    pthread_mutex_unlock(&ix->mutex);
-    if (!keep)
-        index_work_free(w);
+    index_work_free(w);
 }
 
 static void free_best(struct index_best *best)

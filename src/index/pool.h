@@ -32,7 +32,6 @@ struct index_best {
 };
 
 struct index_work {
-    struct index_work *next; /* while idle */
     struct index_probe probe;
     struct index_set seen;
     struct index_near *queue; /* to be expanded, a heap with the nearest on top */

@@ -16,16 +16,25 @@
  * holds one candidate an item, and beside it the second-best, because two near-copies can change places when
  * the vectors are compared.
  */
+#include "base/clock.h"
 #include "index/pool.h"
 
 #include <math.h>
 
 #define SCAN_DOUBTS 2.5f
 #define BATCH 32
+#define BATCHES 128 /* between two looks at the clock */
 #define ERRORS 4.0f     /* standard deviations of a code's error that are given to a candidate */
 #define WALK_BASE 600.0 /* what a walk costs, in sketches looked at, at ef = 0 … */
 #define WALK_EF 18.0    /* … and for each of ef more */
 #define CODE_COST 4.0   /* a code against a sketch */
+
+enum result index_in_time(const struct index_query *query, struct err *err)
+{
+    if (!clock_passed(query->deadline_ms))
+        return ERR_OK;
+    return err_set(err, ERR_TIMEOUT, "The search of the index ran out of time.");
+}
 
 struct search {
     struct index *ix;
@@ -164,13 +173,13 @@ static enum result look(const struct search *s, uint32_t node, enum depth depth,
 
 struct batch {
     uint32_t nodes[BATCH];
-    uint32_t count;
+    uint32_t count, flushed;
     enum depth depth;
 };
 
 static enum result flush(const struct search *s, struct batch *b, struct err *err)
 {
-    enum result r = ERR_OK;
+    enum result r = b->flushed++ % BATCHES == BATCHES - 1 ? index_in_time(s->q, err) : ERR_OK;
     for (uint32_t i = 0; r == ERR_OK && i < b->count; i++)
         if (index_may_hit(s->ix, s->q, b->nodes[i]))
             r = look(s, b->nodes[i], b->depth, err);

@@ -14,6 +14,7 @@
 #define DOUBTS 1.25f
 #define STARTS 4
 #define AHEAD 16
+#define CLOCK 128  /* nodes between two looks at the clock */
 #define ENOUGH 200 /* codes, to tell whether hits are where the walk is */
 
 static inline void prefetch(const void *p, size_t bytes)
@@ -141,13 +142,15 @@ enum result index_walk(struct index *ix, struct index_work *w, const struct inde
     w->queue_count = w->near_count = w->offered = 0;
     if (!index_set_roomy(&w->seen, STARTS) && (r = index_set_grow(&w->seen, err)) != ERR_OK)
         return r;
-    uint32_t first = w->codes;
+    uint32_t first = w->codes, steps = 0;
     r = look(ix, w, query, nodes, starts(ix, w, nodes), err);
     while (r == ERR_OK && w->queue_count) {
         struct index_near near = index_queue_pop(w);
         if (near.distance > index_best_limit(&w->best))
             break;
         if (!query && (r = index_near_add(w, near, err)) != ERR_OK)
+            return r;
+        if (query && ++steps % CLOCK == 0 && (r = index_in_time(query, err)) != ERR_OK)
             return r;
         uint32_t looked = w->codes - first;
         if (looked > budget || (looked > ENOUGH && w->offered * 8.0 < expect * looked))

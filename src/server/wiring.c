@@ -58,7 +58,8 @@ enum result wiring_open_store(const struct config *config, const char *backend, 
 {
     if (strcmp(backend, "milvus") == 0)
         return open_milvus(config, out, err);
-    struct store_open_options options = {.data = config->data, .deadline_ms = clock_now_ms() + LOCK_WAIT_MS};
+    struct store_open_options options = {
+        .data = config->data, .deadline_ms = clock_now_ms() + LOCK_WAIT_MS, .warm = true};
     return store_open_embedded(&options, out, err);
 }
 

@@ -40,6 +40,7 @@ struct store_settings {
 struct store_open_options {
     const char *data;    /* folder of the embedded store; created where absent */
     int64_t deadline_ms; /* for taking the lock */
+    bool warm;           /* open all collections behind this call, not each at its first use */
 };
 
 /* ERR_BUSY: another process has the folder open; the sentence names its process id where known. */

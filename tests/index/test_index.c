@@ -1,6 +1,7 @@
 /* Searching: recall floors against brute force, filters, items, exactness, and the corners. */
 #include "support.h"
 
+#include "base/clock.h"
 #include "base/limits.h"
 #include "kernel/kernel.h"
 
@@ -51,6 +52,31 @@ static void test_small_is_exact(void **state)
         index_free(ix);
         world_free(&w);
     }
+}
+
+/* Both ways look at the clock, and give up as a search that found nothing out. */
+static void test_deadline(void **state)
+{
+    float v[128];
+    struct index_hit hits[10];
+    uint32_t count = 77;
+    struct err err = {0};
+    world_query(&big, v);
+    struct index_query q = world_ask(&big, v, 10);
+    q.deadline_ms = clock_now_ms() + 100000;
+    assert_int_equal(index_search(big_index, &q, hits, &count, NULL, &err), ERR_OK);
+    assert_int_equal(count, 10);
+    count = 77;
+    q.deadline_ms = 1;
+    q.exact = true;
+    assert_int_equal(index_search(big_index, &q, hits, &count, NULL, &err), ERR_TIMEOUT);
+    assert_string_equal(err.message, "The search of the index ran out of time.");
+    q.exact = false;
+    q.ef = 240; /* a walk yet, and long enough for a look */
+    struct index_trace trace = {0};
+    assert_int_equal(index_search(big_index, &q, hits, &count, &trace, &err), ERR_TIMEOUT);
+    assert_true(trace.walked && !trace.scanned);
+    assert_int_equal(count, 77);
 }
 
 static void test_nothing(void **state)
@@ -404,6 +430,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_small_is_exact),
         cmocka_unit_test(test_nothing),
+        cmocka_unit_test(test_deadline),
         cmocka_unit_test(test_recall_floor),
         cmocka_unit_test(test_walk_is_taken),
         cmocka_unit_test(test_exact_and_deep),

@@ -141,9 +141,10 @@ static void say_index(void *user, const char *text)
 
 static void check_index(struct check *k)
 {
-    if (!embedded_graph_enter(&k->c->graph))
+    struct index *ix = embedded_graph_enter(&k->c->graph);
+    if (!ix)
         return;
-    if (index_check(k->c->graph.index, say_index, k, NULL) == ERR_NO_MEMORY)
+    if (index_check(ix, say_index, k, NULL) == ERR_NO_MEMORY)
         say(k, 1, "there was no memory to check the index");
     embedded_graph_leave(&k->c->graph);
 }

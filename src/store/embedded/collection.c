@@ -103,8 +103,6 @@ enum result embedded_collection_open(
     } else {
         embedded_past_load(c);
         embedded_space_load(c);
-        if (embedded_space_tuned(&c->space))
-            embedded_space_fill(c);
         embedded_graph_start(&c->graph);
         *out = c;
     }

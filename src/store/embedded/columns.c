@@ -10,7 +10,7 @@
  * put before they become visible, slots that are retired are removed after that.
  *
  * Rejected: a file of the columns beside the index's. Building them from the records takes some ten
- * microseconds each, and only those who filter wait for it.
+ * microseconds each, and a server does it behind its start.
  */
 #include "store/embedded/columns.h"
 
@@ -268,20 +268,46 @@ static void *build(void *arg)
     return NULL;
 }
 
+/* Unless one runs, or has ended well a moment ago. The mutex is held. */
+static enum result start(struct embedded_collection *c, struct err *err)
+{
+    struct embedded_columns *f = &c->columns;
+    pthread_rwlock_rdlock(&f->lock);
+    bool none = f->state == EMBEDDED_COLUMNS_NONE;
+    pthread_rwlock_unlock(&f->lock);
+    if (f->building || !none)
+        return ERR_OK;
+    if (f->joinable)
+        pthread_join(f->builder, NULL); /* it has ended */
+    int e = pthread_create(&f->builder, NULL, build, c);
+    f->joinable = f->building = e == 0;
+    return e ? err_set_errno(err, e, "cannot start a thread for filters") : ERR_OK;
+}
+
+void embedded_columns_start(struct embedded_collection *c)
+{
+    struct embedded_columns *f = &c->columns;
+    pthread_mutex_lock(&f->mutex);
+    if (start(c, NULL)) {
+        /* The first filter says so. */
+    }
+    pthread_mutex_unlock(&f->mutex);
+}
+
+bool embedded_columns_building(struct embedded_columns *f)
+{
+    pthread_mutex_lock(&f->mutex);
+    bool building = f->building;
+    pthread_mutex_unlock(&f->mutex);
+    return building;
+}
+
 /* Start a build, or join the one that runs, and wait for its end. */
 static enum result wait_for_build(struct embedded_collection *c, int64_t deadline_ms, struct err *err)
 {
     struct embedded_columns *f = &c->columns;
-    enum result r = ERR_OK;
     pthread_mutex_lock(&f->mutex);
-    if (!f->building) {
-        if (f->joinable)
-            pthread_join(f->builder, NULL); /* it has ended */
-        int e = pthread_create(&f->builder, NULL, build, c);
-        f->joinable = f->building = e == 0;
-        if (e)
-            r = err_set_errno(err, e, "cannot start a thread for filters");
-    }
+    enum result r = start(c, err);
     while (!r && f->building)
         if (!clock_wait(&f->cond, &f->mutex, deadline_ms) && f->building && clock_passed(deadline_ms))
             r = err_set(err, ERR_TIMEOUT,

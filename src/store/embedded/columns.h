@@ -1,6 +1,6 @@
 /*
- * The columns of filter/ for one collection: made from the records when a filter is first asked for, and from
- * then on kept in step with each commit.
+ * The columns of filter/ for one collection: made from the records when a filter is first asked for or behind a
+ * server's start (warm.c), and from then on kept in step with each commit.
  *
  * A row of the columns is a slot. What select gives belongs to the snapshot that it enters in the same
  * moment, in this sense: a slot visible to the snapshot is in the selection exactly if the filter is true for
@@ -56,6 +56,10 @@ struct embedded_selection {
     bool exact;
 };
 
+/* Begin a build where one is needed; where it cannot be, the first filter tries again. */
+void embedded_columns_start(struct embedded_collection *c);
+/* Does one run? */
+bool embedded_columns_building(struct embedded_columns *f);
 /* Waits for the build where one is needed, until the deadline. */
 enum result embedded_columns_prepare(
     struct embedded_collection *c, int64_t deadline_ms, struct err *err) ERR_MUST_USE;

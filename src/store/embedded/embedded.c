@@ -12,7 +12,7 @@
  * A collection exists when its folder has its name: rename() makes and unmakes it in one step, and the
  * fsync() of the parent folder makes that durable.
  *
- * Collections are opened when they are first used, and at most LIMIT_OPEN_COLLECTIONS at once: each takes
+ * Collections are opened when they are first used, or behind a server's start (warm.c), and at most LIMIT_OPEN_COLLECTIONS at once: each takes
  * file descriptors and memory. The one that was not used for the longest time is closed for another. States
  * of an entry:
  *
@@ -30,6 +30,7 @@
 #include "store/embedded/collection.h"
 #include "store/embedded/registry.h"
 #include "store/embedded/tune.h"
+#include "store/embedded/warm.h"
 #include "store/store_backend.h"
 
 #include <assert.h>
@@ -62,6 +63,7 @@ struct embedded {
     char folder[EMBEDDED_PATH_MAX]; /* DATA/collections */
     int lock;
     struct embedded_keeper *keeper; /* NULL where there are no threads to be had */
+    struct embedded_warm *warm;
     pthread_mutex_t mutex;          /* of all that follows */
     pthread_cond_t cond;
     struct entry **entries; /* sorted by name */
@@ -633,6 +635,7 @@ static enum result embedded_check(void *state, store_check_fn report, void *user
 static void embedded_close(void *state)
 {
     struct embedded *e = state;
+    embedded_warm_stop(e->warm);
     for (size_t i = 0; i < e->count; i++) {
         assert(e->entries[i]->users == 0);
         embedded_collection_close(e->entries[i]->collection);
@@ -778,6 +781,7 @@ enum result store_embedded_open_with(const struct store_open_options *options, c
         e = NULL;
         goto out;
     }
+    e->warm = options->warm ? embedded_warm_start(e) : NULL;
     *store = (struct store){.backend = &backend, .state = e};
     *out = store;
     return ERR_OK;

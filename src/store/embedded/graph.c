@@ -44,7 +44,7 @@ static bool keeps(const struct embedded_collection *c)
 
 static bool wanted(const struct embedded_graph *g)
 {
-    return keeps(g->c) && atomic_load(&g->c->count) >= INDEX_GRAPH_FROM &&
+    return keeps(g->c) && !atomic_load(&g->parted) && atomic_load(&g->c->count) >= INDEX_GRAPH_FROM &&
            clock_now_ms() >= atomic_load(&g->not_before_ms);
 }
 
@@ -58,15 +58,24 @@ static enum result file_path(const struct embedded_collection *c, bool folder, c
     return embedded_path(out, c->path, folder ? "derived" : "derived/index", err);
 }
 
-/* The index goes; a search is an exact scan from now on. */
+/* The index goes, at the latest with the collection; a search is an exact scan from now on. */
 static void give_up(struct embedded_graph *g)
 {
-    pthread_rwlock_wrlock(&g->lock);
-    struct index *ix = g->index;
-    g->index = NULL;
-    g->state = EMBEDDED_GRAPH_NONE;
-    pthread_rwlock_unlock(&g->lock);
     atomic_store(&g->not_before_ms, clock_now_ms() + RETRY_MS);
+    atomic_store(&g->state, EMBEDDED_GRAPH_NONE);
+    struct index *ix = atomic_exchange(&g->index, NULL);
+    if (ix)
+        atomic_store(&g->parted, ix); /* there is no other one: see wanted() */
+}
+
+/* `working` is held. Whoever was inside when it was given up has left, or it is done another time. */
+static void free_parted(struct embedded_graph *g)
+{
+    struct index *ix = atomic_load(&g->parted);
+    if (!ix || pthread_rwlock_trywrlock(&g->lock))
+        return;
+    pthread_rwlock_unlock(&g->lock);
+    atomic_store(&g->parted, NULL);
     index_free(ix);
 }
 
@@ -80,7 +89,7 @@ static uint64_t linked_rows(const struct index *ix)
 /* --- rows ----------------------------------------------------------------------------------------------- */
 
 /* `rows` is held. A row that is damaged is in no index: the scan leaves it out as well. */
-static enum result put_row(struct embedded_graph *g, uint32_t slot)
+static enum result put_row(struct embedded_graph *g, struct index *ix, uint32_t slot)
 {
     const struct embedded_slot *s = embedded_slots_at(&g->c->slots, slot);
     struct index_row row = {
@@ -92,8 +101,8 @@ static enum result put_row(struct embedded_graph *g, uint32_t slot)
     };
     atomic_fetch_add(&g->changes, 1);
     if (row.vector)
-        return index_insert(g->index, &row, NULL);
-    index_delete(g->index, slot);
+        return index_insert(ix, &row, NULL);
+    index_delete(ix, slot);
     return ERR_OK;
 }
 
@@ -101,9 +110,10 @@ void embedded_graph_put(struct embedded_graph *g, uint32_t slot)
 {
     enum result r = ERR_OK;
     pthread_rwlock_rdlock(&g->lock);
-    if (g->index) {
+    struct index *ix = atomic_load(&g->index);
+    if (ix) {
         pthread_mutex_lock(&g->rows);
-        r = put_row(g, slot);
+        r = put_row(g, ix, slot);
         pthread_mutex_unlock(&g->rows);
     }
     pthread_rwlock_unlock(&g->lock);
@@ -115,9 +125,10 @@ void embedded_graph_remove(void *graph, uint32_t slot)
 {
     struct embedded_graph *g = graph;
     pthread_rwlock_rdlock(&g->lock);
-    if (g->index) {
+    struct index *ix = atomic_load(&g->index);
+    if (ix) {
         pthread_mutex_lock(&g->rows);
-        index_delete(g->index, slot);
+        index_delete(ix, slot);
         atomic_fetch_add(&g->changes, 1);
         pthread_mutex_unlock(&g->rows);
     }
@@ -132,9 +143,10 @@ void embedded_graph_items_begin(struct embedded_graph *g)
 void embedded_graph_set_item(struct embedded_graph *g, uint32_t slot, int64_t itemid)
 {
     pthread_rwlock_rdlock(&g->lock);
-    if (g->index) {
+    struct index *ix = atomic_load(&g->index);
+    if (ix) {
         pthread_mutex_lock(&g->rows);
-        index_set_item(g->index, slot, itemid);
+        index_set_item(ix, slot, itemid);
         atomic_fetch_add(&g->changes, 1);
         pthread_mutex_unlock(&g->rows);
     }
@@ -227,25 +239,43 @@ static enum result compare(struct embedded_graph *g, struct index *ix, uint64_t 
     return r;
 }
 
+/* The rows of a tuned collection, many at once. */
+static void make_rows(struct embedded_collection *c, const uint32_t *slots, size_t count, uint64_t seq)
+{
+    uint32_t seen[EMBEDDED_SPACE_SLICE];
+    size_t n = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (embedded_slot_visible(embedded_slots_at(&c->slots, slots[i]), seq))
+            seen[n++] = slots[i];
+        if (n == EMBEDDED_SPACE_SLICE || (n && i + 1 == count)) {
+            embedded_space_make(c, seen, n);
+            n = 0;
+        }
+    }
+}
+
 /* Some of what is missing, unless a commit has put it in or it is gone. */
 static enum result put_missing(struct embedded_graph *g, const uint32_t *slots, size_t count)
 {
     struct embedded_snapshot snapshot;
     enum result r = ERR_OK;
     pthread_rwlock_rdlock(&g->lock);
-    if (!g->index) {
+    struct index *ix = atomic_load(&g->index);
+    if (!ix) {
         pthread_rwlock_unlock(&g->lock);
         return ERR_NO_MEMORY; /* a commit has given it up */
     }
     embedded_slots_enter(&g->c->slots, &snapshot);
+    if (embedded_space_tuned(&g->c->space))
+        make_rows(g->c, slots, count, snapshot.seq);
     for (size_t i = 0; !r && i < count; i++) {
         const struct embedded_slot *slot = embedded_slots_at(&g->c->slots, slots[i]);
         uint64_t stamp = 0;
         if (!embedded_slot_visible(slot, snapshot.seq))
             continue;
         pthread_mutex_lock(&g->rows);
-        if (!index_find(g->index, slots[i], &stamp, NULL) || stamp != slot->number)
-            r = put_row(g, slots[i]);
+        if (!index_find(ix, slots[i], &stamp, NULL) || stamp != slot->number)
+            r = put_row(g, ix, slots[i]);
         pthread_mutex_unlock(&g->rows);
     }
     embedded_slots_leave(&g->c->slots, &snapshot);
@@ -265,10 +295,8 @@ static enum result publish(struct embedded_graph *g, struct index *ix, struct mi
     if (!r) {
         atomic_store(&g->done, 0);
         atomic_store(&g->todo, m->count);
-        pthread_rwlock_wrlock(&g->lock);
-        g->index = ix;
-        g->state = EMBEDDED_GRAPH_BUILDING;
-        pthread_rwlock_unlock(&g->lock);
+        atomic_store(&g->index, ix);
+        atomic_store(&g->state, EMBEDDED_GRAPH_BUILDING);
     }
     embedded_slots_leave(&g->c->slots, &snapshot);
     embedded_collection_resume(g->c);
@@ -295,14 +323,11 @@ static void build(struct embedded_graph *g)
     g->saved_linked = linked; /* of the file, or none */
     for (size_t i = 0; !r && i < m.count && !atomic_load(&g->kept.leaving); i += PUT_STEP)
         r = put_missing(g, m.slots + i, m.count - i < PUT_STEP ? m.count - i : PUT_STEP);
-    if (r) {
+    int building = EMBEDDED_GRAPH_BUILDING;
+    if (r)
         give_up(g);
-    } else if (!atomic_load(&g->kept.leaving)) {
-        pthread_rwlock_wrlock(&g->lock);
-        if (g->index)
-            g->state = EMBEDDED_GRAPH_READY;
-        pthread_rwlock_unlock(&g->lock);
-    }
+    else if (!atomic_load(&g->kept.leaving)) /* unless a commit has given it up */
+        (void)atomic_compare_exchange_strong(&g->state, &building, EMBEDDED_GRAPH_READY);
 out:
     free(m.slots);
 }
@@ -324,14 +349,15 @@ static enum result save(struct embedded_graph *g, bool may_stop, struct err *err
     if (r)
         return r;
     pthread_rwlock_rdlock(&g->lock);
-    if (g->index) {
+    struct index *ix = atomic_load(&g->index);
+    if (ix) {
         struct index_saving saving = {.path = path,
             .identity = identity(g->c),
             .generation = atomic_load(&g->c->slots.seq),
             .calls = &calls,
             .stop = may_stop ? &g->kept.leaving : NULL};
-        linked = linked_rows(g->index);
-        r = index_save_as(g->index, &saving, err);
+        linked = linked_rows(ix);
+        r = index_save_as(ix, &saving, err);
     } else {
         r = err_set(err, ERR_NOT_FOUND, "collection \"%s\" has no index yet", g->c->name);
     }
@@ -357,9 +383,10 @@ static bool worth_saving(struct embedded_graph *g, uint64_t share, uint64_t leas
 {
     uint64_t linked = 0;
     pthread_rwlock_rdlock(&g->lock);
-    bool there = g->index && g->state == EMBEDDED_GRAPH_READY;
+    struct index *ix = atomic_load(&g->index);
+    bool there = ix && atomic_load(&g->state) == EMBEDDED_GRAPH_READY;
     if (there)
-        linked = linked_rows(g->index);
+        linked = linked_rows(ix);
     pthread_rwlock_unlock(&g->lock);
     uint64_t changed = atomic_load(&g->changes) - g->saved_changes;
     uint64_t grown = linked > g->saved_linked ? linked - g->saved_linked : 0;
@@ -374,10 +401,17 @@ static bool tend(struct embedded_graph *g)
     bool did = false;
     enum result r = ERR_OK;
     pthread_rwlock_rdlock(&g->lock);
-    if (g->index)
-        r = index_tend(g->index, SLICE, &did, NULL);
+    struct index *ix = atomic_load(&g->index);
+    if (ix)
+        r = index_tend(ix, SLICE, &did, NULL);
     pthread_rwlock_unlock(&g->lock);
     return did && !r;
+}
+
+/* Rows of a tuned collection that nobody has asked for yet, when there is no index to be made. */
+static bool fill(struct embedded_graph *g)
+{
+    return embedded_space_tuned(&g->c->space) && embedded_space_fill(g->c);
 }
 
 static bool work(struct embedded_kept *kept)
@@ -385,15 +419,14 @@ static bool work(struct embedded_kept *kept)
     struct embedded_graph *g = (struct embedded_graph *)(void *)kept;
     bool more = false;
     if (!pthread_mutex_trylock(&g->working)) {
-        pthread_rwlock_rdlock(&g->lock);
-        bool none = g->state == EMBEDDED_GRAPH_NONE;
-        pthread_rwlock_unlock(&g->lock);
-        if (none && wanted(g)) {
+        free_parted(g);
+        if (atomic_load(&g->state) == EMBEDDED_GRAPH_NONE && wanted(g)) {
             build(g);
             more = true;
         } else if (worth_saving(g, SAVE_SHARE, SAVE_LEAST)) {
             (void)!save(g, true, NULL);
         }
+        more |= fill(g);
         pthread_mutex_unlock(&g->working);
     }
     return tend(g) || more;
@@ -401,12 +434,8 @@ static bool work(struct embedded_kept *kept)
 
 void embedded_graph_init(struct embedded_graph *g, struct embedded_collection *c, struct embedded_keeper *keeper)
 {
-    pthread_rwlockattr_t attr;
-    pthread_rwlockattr_init(&attr);
-    pthread_rwlockattr_setkind_np(&attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
     *g = (struct embedded_graph){.kept.work = work, .c = c, .keeper = keeper};
-    pthread_rwlock_init(&g->lock, &attr);
-    pthread_rwlockattr_destroy(&attr);
+    pthread_rwlock_init(&g->lock, NULL); /* readers come first */
     pthread_mutex_init(&g->rows, NULL);
     pthread_mutex_init(&g->working, NULL);
 }
@@ -425,8 +454,8 @@ void embedded_graph_close(struct embedded_graph *g)
         embedded_keeper_leave(g->keeper, &g->kept);
     if (worth_saving(g, CLOSE_SHARE, CLOSE_LEAST))
         (void)!save(g, false, NULL);
-    index_free(g->index);
-    g->index = NULL;
+    index_free(atomic_exchange(&g->index, NULL));
+    index_free(atomic_exchange(&g->parted, NULL));
     pthread_rwlock_destroy(&g->lock);
     pthread_mutex_destroy(&g->rows);
     pthread_mutex_destroy(&g->working);
@@ -434,13 +463,13 @@ void embedded_graph_close(struct embedded_graph *g)
 
 /* --- searching ------------------------------------------------------------------------------------------ */
 
-bool embedded_graph_enter(struct embedded_graph *g)
+struct index *embedded_graph_enter(struct embedded_graph *g)
 {
     pthread_rwlock_rdlock(&g->lock);
-    if (g->state == EMBEDDED_GRAPH_READY)
-        return true;
-    pthread_rwlock_unlock(&g->lock);
-    return false;
+    struct index *ix = atomic_load(&g->state) == EMBEDDED_GRAPH_READY ? atomic_load(&g->index) : NULL;
+    if (!ix)
+        pthread_rwlock_unlock(&g->lock);
+    return ix;
 }
 
 void embedded_graph_leave(struct embedded_graph *g)
@@ -485,9 +514,10 @@ enum result embedded_graph_search(struct embedded_graph *g, const struct embedde
         .vector_of = vector_of,
         .visible = visible,
         .tie = tie,
-        .user = &asking};
+        .user = &asking,
+        .deadline_ms = query->deadline_ms};
     uint64_t before = atomic_load(&g->items);
-    enum result r = index_search(g->index, &q, hits, count, NULL, err);
+    enum result r = index_search(query->index, &q, hits, count, NULL, err);
     *stale = query->group && (before % 2 || before != atomic_load(&g->items));
     for (uint32_t i = 0; !r && i < *count && g->c->meta.settings.metric == STORE_COSINE; i++)
         hits[i].distance = 1 - hits[i].distance / 2;
@@ -500,9 +530,10 @@ void embedded_graph_stats(struct embedded_graph *g, struct embedded_graph_stats 
 {
     struct embedded_graph_stats s = {.saves = atomic_load(&g->saves), .built = 1};
     pthread_rwlock_rdlock(&g->lock);
-    s.state = g->state;
-    if (g->index)
-        index_stats(g->index, &s.index);
+    s.state = (enum embedded_graph_state)atomic_load(&g->state);
+    const struct index *ix = atomic_load(&g->index);
+    if (ix)
+        index_stats(ix, &s.index);
     pthread_rwlock_unlock(&g->lock);
     double rows = (double)atomic_load(&g->c->count);
     if (s.index.live > (uint64_t)rows) { /* retired, and still there for searches from before */

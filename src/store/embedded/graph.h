@@ -14,6 +14,9 @@
  * Unless it is READY searches scan. Rows that wait to be linked do not matter for that: the index itself scans
  * those.
  *
+ * A search holds `lock` as a reader and never waits for it: the only writer tries, and takes away an index that was
+ * given up, when nobody is inside. So neither a build nor a save, which may hold it for seconds, makes anybody wait.
+ *
  * Nothing here can fail a commit, an open or a close: what is derived can be made again.
  */
 #ifndef STORE_EMBEDDED_GRAPH_H
@@ -35,9 +38,10 @@ struct embedded_graph {
     struct embedded_keeper *keeper;
     struct embedded_collection *c;
 
-    pthread_rwlock_t lock; /* of `index` and `state`; a search holds it as a reader while it uses the index */
-    struct index *index;
-    enum embedded_graph_state state;
+    pthread_rwlock_t lock;         /* held as a reader by whoever uses `index`; readers come first */
+    _Atomic(struct index *) index; /* NULL: there is none */
+    _Atomic(struct index *) parted; /* given up, and not freed before all readers have left */
+    _Atomic int state;              /* enum embedded_graph_state */
 
     pthread_mutex_t rows; /* one change of a row at a time; taken with `lock` held as a reader */
     _Atomic uint64_t changes;        /* rows put in or taken out */
@@ -73,11 +77,13 @@ void embedded_graph_nudge(struct embedded_graph *g);
 
 /* --- searching ------------------------------------------------------------------------------------------ */
 
-/* True: it may be searched until the leave, by every snapshot that is entered after this. */
-bool embedded_graph_enter(struct embedded_graph *g);
+/* Not NULL: this may be searched until the leave, by every snapshot that is entered after this. */
+struct index *embedded_graph_enter(struct embedded_graph *g);
 void embedded_graph_leave(struct embedded_graph *g);
 
 struct embedded_graph_query {
+    struct index *index; /* of embedded_graph_enter() */
+    int64_t deadline_ms;
     const float *vector; /* embedded_searchable_query() */
     uint32_t k;
     bool exact, group;

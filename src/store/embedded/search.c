@@ -34,6 +34,7 @@
 struct scan {
     struct embedded_collection *c;
     struct embedded_selection selection; /* of this round; rows NULL: no filter */
+    struct index *index;                 /* of this round; NULL: all rows are compared */
     const struct store_query *query;
     float *vector; /* the query, rounded */
     float norm;    /* its length */
@@ -112,6 +113,11 @@ static enum result scan(const struct scan *s, uint64_t seq, struct embedded_topk
 {
     const struct embedded_slots *slots = &s->c->slots;
     size_t count = 0;
+    if (!s->plain && embedded_space_tuned(&s->c->space)) { /* many rows at once cost far less than one by one */
+        enum result r = embedded_space_fill_all(s->c, s->deadline_ms, err);
+        if (r)
+            return r;
+    }
     const uint64_t *words = s->selection.rows ? filter_rows_direct(s->selection.rows, &count) : NULL;
     uint32_t used = atomic_load_explicit(&slots->used, memory_order_acquire);
     for (uint32_t i = 0; i < used; i += 64) {
@@ -179,7 +185,9 @@ static enum result ask_graph(
 {
     struct embedded_collection *c = s->c;
     const struct store_query *query = s->query;
-    struct embedded_graph_query q = {.vector = s->vector,
+    struct embedded_graph_query q = {.index = s->index,
+        .deadline_ms = s->deadline_ms,
+        .vector = s->vector,
         .k = (uint32_t)top->max,
         .exact = query->exact || query->offset > 0 || query->limit > WALK_LIMIT,
         .group = query->group,
@@ -206,8 +214,8 @@ static enum result ask_graph(
 
 /* --- one round ------------------------------------------------------------------------------------------ */
 
-/* The moment that the search is of; *graph: the index has been entered for it. */
-static enum result enter(struct scan *s, struct embedded_snapshot *snapshot, bool *graph, struct err *err)
+/* The moment that the search is of; where s->index is set, the index has been entered for it. */
+static enum result enter(struct scan *s, struct embedded_snapshot *snapshot, struct err *err)
 {
     struct embedded_collection *c = s->c;
     enum result r = ERR_OK;
@@ -216,12 +224,12 @@ static enum result enter(struct scan *s, struct embedded_snapshot *snapshot, boo
         r = embedded_columns_prepare(c, s->deadline_ms, err);
     if (r)
         return r;
-    *graph = !s->plain && embedded_graph_enter(&c->graph);
+    s->index = s->plain ? NULL : embedded_graph_enter(&c->graph);
     if (s->query->filter)
         r = embedded_columns_select(c, s->query->filter, s->deadline_ms, snapshot, &s->selection, err);
     else
         embedded_slots_enter(&c->slots, snapshot);
-    if (r && *graph)
+    if (r && s->index)
         embedded_graph_leave(&c->graph);
     return r;
 }
@@ -246,8 +254,7 @@ static enum result find_and_fetch(struct scan *s, struct embedded_reading *g, st
     struct embedded_snapshot snapshot;
     struct embedded_reader *reader = NULL;
     size_t window = (size_t)s->query->limit + s->query->offset;
-    bool graph = false;
-    enum result r = enter(s, &snapshot, &graph, err);
+    enum result r = enter(s, &snapshot, err);
     if (r)
         return r;
     uint32_t used = atomic_load_explicit(&s->c->slots.used, memory_order_acquire);
@@ -255,10 +262,10 @@ static enum result find_and_fetch(struct scan *s, struct embedded_reading *g, st
         window += SAME_ROOM;
     r = embedded_topk_init(&top, window < used ? window : used + 1, s->query->group, err);
     if (!r)
-        r = graph ? ask_graph(s, snapshot.seq, &top, &g->stale, err) : scan(s, snapshot.seq, &top, err);
-    if (graph)
+        r = s->index ? ask_graph(s, snapshot.seq, &top, &g->stale, err) : scan(s, snapshot.seq, &top, err);
+    if (s->index)
         embedded_graph_leave(&s->c->graph);
-    if (!r && !graph)
+    if (!r && !s->index)
         embedded_topk_sort(&top);
     if (!r && !s->plain && embedded_space_tuned(&s->c->space))
         same_first(s, &top);

@@ -13,12 +13,14 @@
  */
 #include "store/embedded/space.h"
 
+#include "base/clock.h"
 #include "learn/adapt.h"
 #include "store/embedded/collection.h"
 #include "store/store_backend.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <math.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -27,7 +29,6 @@
 
 #define MAGIC 0x316a6f72706b6c6cu /* "llkproj1" */
 #define SEGMENTS (LIMIT_RECORDS / EMBEDDED_SEGMENT)
-#define AT_ONCE 256u
 #define FILE_MAX ((size_t)1 << 31)
 
 struct space_header {
@@ -295,7 +296,7 @@ static const float *drawn_place(const struct embedded_space *s, int64_t fileid, 
     return found ? s->places + lo * s->p.out : NULL;
 }
 
-/* The rows of n slots, which may be less than AT_ONCE, from their descriptors. `making` is held. */
+/* The rows of n slots, from their descriptors. `making` is held. */
 static enum result make_rows(struct embedded_collection *c, const uint32_t *slots, size_t n, struct err *err)
 {
     struct embedded_space *s = &c->space;
@@ -354,23 +355,63 @@ const uint16_t *embedded_space_row(struct embedded_collection *c, uint32_t slot)
     return r ? NULL : segment->rows + at * (s->p.out + 1);
 }
 
-void embedded_space_fill(struct embedded_collection *c)
+static bool is_made(const struct embedded_collection *c, uint32_t slot)
 {
-    uint32_t slots[AT_ONCE], used = atomic_load(&c->slots.used);
+    struct embedded_space_segment *segment =
+        atomic_load_explicit(&c->space.segments[slot / EMBEDDED_SEGMENT], memory_order_acquire);
+    uint64_t stamp = embedded_slots_at(&c->slots, slot)->number + 1;
+    return segment && atomic_load_explicit(&segment->stamps[slot % EMBEDDED_SEGMENT], memory_order_acquire) == stamp;
+}
+
+/* `making` is held. */
+static void make_missing(struct embedded_collection *c, const uint32_t *slots, size_t count)
+{
+    uint32_t missing[EMBEDDED_SPACE_SLICE];
     size_t n = 0;
-    uint64_t seq = atomic_load(&c->slots.seq);
+    for (size_t i = 0; i < count; i++)
+        if (!is_made(c, slots[i]) && embedded_collection_sound(c, slots[i]))
+            missing[n++] = slots[i];
+    if (n && make_rows(c, missing, n, NULL))
+        return; /* they are made when they are needed */
+}
+
+void embedded_space_make(struct embedded_collection *c, const uint32_t *slots, size_t count)
+{
     pthread_mutex_lock(&c->space.making);
-    for (uint32_t i = 0; i < used; i++) {
-        if (embedded_slots_has(&c->slots, i) && embedded_slot_visible(embedded_slots_at(&c->slots, i), seq) &&
-            embedded_collection_sound(c, i))
-            slots[n++] = i;
-        if (n == AT_ONCE || (n && i + 1 == used)) {
-            if (make_rows(c, slots, n, NULL))
-                break; /* they are made when they are needed */
-            n = 0;
-        }
-    }
+    make_missing(c, slots, count);
     pthread_mutex_unlock(&c->space.making);
+}
+
+bool embedded_space_fill(struct embedded_collection *c)
+{
+    uint32_t slots[EMBEDDED_SPACE_SLICE], used = atomic_load_explicit(&c->slots.used, memory_order_acquire);
+    struct embedded_snapshot snapshot;
+    size_t n = 0;
+    if (atomic_load(&c->space.filled) >= used)
+        return false;
+    embedded_slots_enter(&c->slots, &snapshot);
+    pthread_mutex_lock(&c->space.making);
+    uint32_t i = atomic_load(&c->space.filled);
+    for (; i < used && n < EMBEDDED_SPACE_SLICE; i++)
+        if (embedded_slots_has(&c->slots, i) &&
+            embedded_slot_visible(embedded_slots_at(&c->slots, i), snapshot.seq))
+            slots[n++] = i;
+    make_missing(c, slots, n);
+    atomic_store(&c->space.filled, i);
+    pthread_mutex_unlock(&c->space.making);
+    embedded_slots_leave(&c->slots, &snapshot);
+    return i < used;
+}
+
+enum result embedded_space_fill_all(struct embedded_collection *c, int64_t deadline_ms, struct err *err)
+{
+    while (embedded_space_fill(c))
+        if (clock_passed(deadline_ms))
+            return err_set(err, ERR_TIMEOUT,
+                "what collection \"%s\" has learned is being applied to its records: %" PRIu32 " of %" PRIu32
+                " so far; ask again in a moment",
+                c->name, atomic_load(&c->space.filled), atomic_load(&c->slots.used));
+    return ERR_OK;
 }
 
 enum result embedded_space_query(

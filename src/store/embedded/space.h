@@ -3,8 +3,8 @@
  * more that answers hubs (learn/adapt.h). space.c describes the file derived/projection.
  *
  * A space does not change while its collection is open: tune and untune write or remove the file, and the collection is
- * opened anew. Rows are made when the collection is opened, of slots that are filled later at their first use; a row
- * belongs to a slot and a write number.
+ * opened anew. Rows are made behind the open, a slice at a time (graph.c), and before that at their first use: a walk of
+ * an index that was loaded wants a dozen of them, and only a scan wants all. A row belongs to a slot and a write number.
  */
 #ifndef STORE_EMBEDDED_SPACE_H
 #define STORE_EMBEDDED_SPACE_H
@@ -34,7 +34,8 @@ struct embedded_space {
     uint64_t version;             /* another one with each tune */
 
     _Atomic(struct embedded_space_segment *) *segments; /* of EMBEDDED_SEGMENT rows */
-    pthread_mutex_t making;                             /* one row at a time is made */
+    pthread_mutex_t making;                             /* one slice at a time is made */
+    _Atomic uint32_t filled;                            /* slots below had their rows made, or had no use for one */
 };
 
 void embedded_space_init(struct embedded_space *s);
@@ -45,8 +46,13 @@ void embedded_space_load(struct embedded_collection *c);
 enum result embedded_space_save(
     struct embedded_collection *c, const struct embedded_space *s, struct err *err) ERR_MUST_USE;
 enum result embedded_space_remove(struct embedded_collection *c, struct err *err) ERR_MUST_USE;
-/* Rows of all slots that are filled, at once; what fails is made when it is needed. */
-void embedded_space_fill(struct embedded_collection *c);
+/* The next slice of rows that are not there yet. False: there is none left. */
+bool embedded_space_fill(struct embedded_collection *c);
+/* All that are left, for a scan. ERR_TIMEOUT: the deadline has passed; some were made. */
+enum result embedded_space_fill_all(struct embedded_collection *c, int64_t deadline_ms, struct err *err) ERR_MUST_USE;
+/* Rows of at most EMBEDDED_SPACE_SLICE slots that the caller's snapshot sees, at once; what fails is made when it is needed. */
+#define EMBEDDED_SPACE_SLICE 64u
+void embedded_space_make(struct embedded_collection *c, const uint32_t *slots, size_t count);
 
 static inline bool embedded_space_tuned(const struct embedded_space *s)
 {

@@ -135,6 +135,29 @@ static struct store_index_stats wait_ready(struct world *w, bool linked)
     return s;
 }
 
+/* What a server's start opens is there, with what filters need, before anybody asks; and a drop does not wait for it. */
+static void test_opened_behind_the_start(void **state)
+{
+    struct world *w = new_world(STORE_L2);
+    struct store_stats stats = {0};
+    fill(w);
+    wait_ready(w, true);
+    test_create(w->store, "d", DIM, STORE_L2);
+    store_close(w->store);
+    struct store_open_options options = {.data = w->folder, .warm = true};
+    OK(store_embedded_open_with(&options, &w->sys, &w->store, err));
+    OK(store_drop(w->store, "d", 0, err));
+    for (int tries = 0; stats.bytes_columns == 0; tries++) {
+        assert_true(tries < 3000);
+        usleep(10000);
+        OK(store_stats(w->store, "c", 0, &stats, err));
+    }
+    assert_int_equal(stats.records, ROWS);
+    store_close(w->store); /* at once after an open, too */
+    OK(store_embedded_open_with(&options, &w->sys, &w->store, err));
+    free_world(w);
+}
+
 /* --- the truth, row by row ------------------------------------------------------------------------------ */
 
 struct near {
@@ -685,6 +708,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_failing_saves),
         cmocka_unit_test(test_all_at_once),
         cmocka_unit_test(test_many_indexes),
+        cmocka_unit_test(test_opened_behind_the_start),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
