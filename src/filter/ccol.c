@@ -425,24 +425,54 @@ void filter_ccol_scan(const struct filter_ccol *col, filter_block_fn fn, const v
     }
 }
 
+#define DEFINE_TABLE(type)                                                                                   \
+    static void table_##type(const struct filter_chunk *c, const uint8_t *table, uint64_t *words)            \
+    {                                                                                                        \
+        const type *deltas = c->deltas;                                                                      \
+        table += c->base;                                                                                    \
+        for (uint32_t i = 0; i < FILTER_CHUNK_WORDS; i++, deltas += 64) {                                    \
+            uint8_t flags[64];                                                                               \
+            uint64_t left = c->present[i];                                                                   \
+            if (left == UINT64_MAX) {                                                                        \
+                for (int j = 0; j < 64; j++)                                                                 \
+                    flags[j] = table[deltas[j]] != 0;                                                        \
+                words[i] |= pack(flags);                                                                     \
+                continue;                                                                                    \
+            }                                                                                                \
+            for (; left; left &= left - 1) { /* what stands where nothing is may be no key */                \
+                int j = __builtin_ctzll(left);                                                               \
+                words[i] |= (uint64_t)(table[deltas[j]] != 0) << j;                                          \
+            }                                                                                                \
+        }                                                                                                    \
+    }
+DEFINE_TABLE(uint8_t)
+DEFINE_TABLE(uint16_t)
+DEFINE_TABLE(uint32_t)
+
+static void table_dense(const struct filter_chunk *c, const uint8_t *table, uint64_t *words)
+{
+    switch (c->width) {
+    case 1:
+        table_uint8_t(c, table, words);
+        return;
+    case 2:
+        table_uint16_t(c, table, words);
+        return;
+    case 4:
+        table_uint32_t(c, table, words);
+        return;
+    default: /* 0: all keys are the base; 8: there is no such code */
+        for (uint32_t i = 0; c->width == 0 && table[c->base] && i < FILTER_CHUNK_WORDS; i++)
+            words[i] |= c->present[i];
+    }
+}
+
 void filter_ccol_table(const struct filter_ccol *col, const uint8_t *table, uint64_t *words)
 {
-    uint64_t keys[64];
     for (uint32_t n = 0; n < col->chunk_count; n++, words += FILTER_CHUNK_WORDS) {
         const struct filter_chunk *c = col->chunks[n];
-        for (uint32_t i = 0; c && c->dense && i < FILTER_CHUNK_WORDS; i++) {
-            uint64_t left = c->present[i], mask = 0;
-            if (!left)
-                continue;
-            decode(c, i, keys);
-            for (int j = 0; left == UINT64_MAX && j < 64; j++)
-                mask |= (uint64_t)(table[keys[j]] != 0) << j;
-            for (; left != UINT64_MAX && left; left &= left - 1) {
-                int j = __builtin_ctzll(left);
-                mask |= (uint64_t)(table[keys[j]] != 0) << j;
-            }
-            words[i] |= mask;
-        }
+        if (c && c->dense)
+            table_dense(c, table, words);
         for (uint32_t i = 0; c && !c->dense && i < c->count; i++)
             if (table[c->keys[i]])
                 words[c->rows[i] / 64] |= (uint64_t)1 << (c->rows[i] % 64);

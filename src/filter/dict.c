@@ -10,9 +10,9 @@
 
 enum { HEAD = 2 * sizeof(uint32_t), SLACK = 8 };
 
-void filter_dict_init(struct filter_dict *d, uint64_t seed)
+void filter_dict_init(struct filter_dict *d, uint64_t seed, bool with_heads)
 {
-    *d = (struct filter_dict){.free_code = FILTER_NO_CODE, .seed = seed};
+    *d = (struct filter_dict){.free_code = FILTER_NO_CODE, .seed = seed, .with_heads = with_heads};
 }
 
 void filter_dict_free(struct filter_dict *d)
@@ -20,6 +20,7 @@ void filter_dict_free(struct filter_dict *d)
     free(d->arena);
     free(d->offset);
     free(d->holders);
+    free(d->heads);
     free(d->table);
     *d = (struct filter_dict){.free_code = FILTER_NO_CODE};
 }
@@ -91,7 +92,10 @@ static enum result grow_table(struct filter_dict *d)
         if (!filter_dict_live(d, code))
             continue;
         struct filter_bytes s = filter_dict_get(d, code);
-        d->table[probe(d, s.data, s.len)] = code;
+        uint32_t at = hash(d, s.data, s.len) & (size - 1); /* all are different: the next free place will do */
+        while (table[at] != FILTER_NO_CODE)
+            at = (at + 1) & (size - 1);
+        table[at] = code;
     }
     return ERR_OK;
 }
@@ -114,6 +118,12 @@ static enum result grow_codes(struct filter_dict *d)
     if (!holders)
         return ERR_NO_MEMORY;
     d->holders = holders;
+    if (d->with_heads) {
+        uint64_t *heads = realloc(d->heads, room * sizeof *heads);
+        if (!heads)
+            return ERR_NO_MEMORY;
+        d->heads = heads;
+    }
     d->code_room = room;
     return ERR_OK;
 }
@@ -188,6 +198,8 @@ enum result filter_dict_hold(struct filter_dict *d, const void *data, size_t len
         memcpy(d->arena + d->used + HEAD, data, len);
     d->offset[code] = (uint32_t)(d->used / 4);
     d->used += stored_size(len);
+    if (d->heads)
+        d->heads[code] = filter_head(filter_dict_get(d, code));
     d->holders[code] = 1;
     d->table[at] = code;
     d->live++;
@@ -224,7 +236,26 @@ void filter_dict_release(struct filter_dict *d, uint32_t code)
     d->live--;
 }
 
+/*
+ * An entry begins where the offset of the code that stands there says so. Looking backwards costs a string's length at
+ * most where strings are live; where they are dead `floor` keeps it from being walked over again and again.
+ */
+bool filter_dict_cover(const struct filter_dict *d, uint64_t place, uint64_t floor, struct filter_bytes *s, uint32_t *code)
+{
+    for (uint64_t at = place / 4 * 4;; at -= 4) {
+        uint32_t head[2];
+        memcpy(head, d->arena + at, sizeof head);
+        if (head[1] < d->count && d->holders[head[1]] && d->offset[head[1]] == at / 4) {
+            *s = (struct filter_bytes){d->arena + at + HEAD, head[0]};
+            *code = head[1];
+            return place < at + HEAD + head[0];
+        }
+        if (at < floor + 4)
+            return false;
+    }
+}
+
 size_t filter_dict_bytes(const struct filter_dict *d)
 {
-    return d->room + (size_t)d->code_room * 8 + (size_t)d->table_size * 4;
+    return d->room + (size_t)d->code_room * (d->with_heads ? 16 : 8) + (size_t)d->table_size * 4;
 }

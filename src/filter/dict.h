@@ -1,6 +1,6 @@
 /*
  * A dictionary: distinct strings of bytes ↔ codes, small numbers that are used again when nobody holds them
- * any more. For the files of filter/ alone. About 21 bytes a string beside its own.
+ * any more. For the files of filter/ alone. About 21 bytes a string beside its own, and 8 more with heads.
  *
  * Reading eight bytes at the start of a string is always possible, also where it is shorter.
  */
@@ -10,6 +10,8 @@
 #include "base/err.h"
 #include "filter/tree.h"
 
+#include <endian.h>
+
 #define FILTER_NO_CODE UINT32_MAX
 
 struct filter_dict {
@@ -17,14 +19,17 @@ struct filter_dict {
     uint64_t used, room, dead; /* bytes of the arena; `dead` of them belong to no string any more */
     uint32_t *offset;          /* of a code, in units of 4 bytes: its length, the code, then the bytes */
     uint32_t *holders;         /* of a code; 0: free, and `offset` is the next free code */
+    uint64_t *heads;           /* of a code: filter_head(); stale where it is free. NULL: not wanted */
     uint32_t count, code_room; /* codes are below `count` */
     uint32_t free_code;        /* or FILTER_NO_CODE */
     uint32_t *table;           /* codes by hash, linear probing */
     uint32_t table_size, live;
     uint64_t seed;
+    bool with_heads;
 };
 
-void filter_dict_init(struct filter_dict *dict, uint64_t seed);
+/* With heads where strings are compared with others than the one that is looked up. */
+void filter_dict_init(struct filter_dict *dict, uint64_t seed, bool with_heads);
 void filter_dict_free(struct filter_dict *dict);
 /* One more holder of the string, which is added where it is new. ERR_TOO_LARGE beyond 16 GiB. */
 enum result filter_dict_hold(
@@ -39,6 +44,18 @@ static inline bool filter_dict_live(const struct filter_dict *dict, uint32_t cod
     return dict->holders[code] != 0;
 }
 size_t filter_dict_bytes(const struct filter_dict *dict);
+
+/* The first eight bytes as a number that is ordered as the strings are, zeros behind the end. Eight can be read. */
+static inline uint64_t filter_head(struct filter_bytes s)
+{
+    uint64_t w;
+    memcpy(&w, s.data, sizeof w);
+    w = be64toh(w);
+    return s.len >= 8 ? w : s.len ? w & ~(UINT64_MAX >> 8 * s.len) : 0;
+}
+
+/* The live string, head and all, that covers this place of the arena, looked for down to `floor`; false: there is none. */
+bool filter_dict_cover(const struct filter_dict *dict, uint64_t place, uint64_t floor, struct filter_bytes *s, uint32_t *code);
 
 /* The next string in the order of memory, which is much faster than by code; start with *at == 0. False at
  * the end. */

@@ -292,9 +292,39 @@ static bool divide_fast(bool remainder, int64_t k, const int64_t in[64], int64_t
     return true;
 }
 
+/*
+ * Remainders of whole numbers below 2^31, given and returned as doubles. The quotient of such is further from the next
+ * whole number than a double errs, so each step is exact. Compilers make vectors of
+ * this, and not of the division of int64.
+ */
+static void remainders(double k, const double in[64], double out[64])
+{
+    for (int i = 0; i < 64; i++)
+        out[i] = in[i] - (double)(int32_t)(in[i] / k) * k;
+}
+
+static bool remainders_of_ints(int64_t k, const int64_t in[64], int64_t out[64])
+{
+    const int64_t limit = INT32_MAX;
+    uint64_t beyond = 0;
+    double doubles[64];
+    for (int i = 0; i < 64; i++)
+        beyond |= ((uint64_t)in[i] + (uint64_t)limit) & ~(uint64_t)UINT32_MAX;
+    if (beyond || k > limit || k < -limit)
+        return false;
+    for (int i = 0; i < 64; i++)
+        doubles[i] = (int32_t)in[i];
+    remainders((double)k, doubles, doubles);
+    for (int i = 0; i < 64; i++)
+        out[i] = (int32_t)doubles[i];
+    return true;
+}
+
 static void arith_ints(enum filter_arith op, int64_t k, const int64_t in[64], int64_t out[64])
 {
     bool divides = op == FILTER_DIV || op == FILTER_MOD;
+    if (op == FILTER_MOD && remainders_of_ints(k, in, out))
+        return;
     if (divides && divide_fast(op == FILTER_MOD, k, in, out))
         return;
     switch (op) {
@@ -333,6 +363,25 @@ static double remainder_of(double v, double k)
     return (double)(whole % (int64_t)k) + (v - (double)whole);
 }
 
+static void remainders_of_doubles(double k, const double in[64], double out[64])
+{
+    const double limit = INT32_MAX;
+    double whole[64];
+    bool fits = fabs(k) <= limit;
+    for (int i = 0; i < 64; i++)
+        fits &= fabs(in[i]) <= limit; /* not so for what is not a number, which absent keys can be */
+    if (!fits) {
+        for (int i = 0; i < 64; i++)
+            out[i] = remainder_of(in[i], k);
+        return;
+    }
+    for (int i = 0; i < 64; i++)
+        whole[i] = (double)(int32_t)in[i];
+    remainders(k, whole, out);
+    for (int i = 0; i < 64; i++)
+        out[i] += in[i] - whole[i];
+}
+
 static void arith_doubles(enum filter_arith op, double k, const double in[64], double out[64])
 {
     switch (op) {
@@ -353,19 +402,32 @@ static void arith_doubles(enum filter_arith op, double k, const double in[64], d
             out[i] = in[i] / k;
         return;
     default:
-        for (int i = 0; i < 64; i++)
-            out[i] = remainder_of(in[i], k);
+        remainders_of_doubles(k, in, out);
     }
 }
 
+/* 64 bytes that are 0 or 1, as bits. */
+static uint64_t pack(const uint8_t flags[64])
+{
+    uint64_t mask = 0;
+    for (int i = 0; i < 8; i++) {
+        uint64_t eight;
+        memcpy(&eight, flags + 8 * i, sizeof eight);
+        mask |= (eight * 0x0102040810204080u >> 56) << (8 * i);
+    }
+    return mask;
+}
+
+enum { FEW_DOUBLES = 8 }; /* compared one after the other, more are looked up */
+
 #define MASK(v, op, c)                                                                                       \
     for (int i = 0; i < 64; i++)                                                                             \
-        mask |= (uint64_t)(v[i] op c) << i;                                                                  \
-    return mask
+        flags[i] = v[i] op c;                                                                                \
+    return pack(flags)
 
 static uint64_t compare_ints(enum filter_op op, const int64_t v[64], int64_t c)
 {
-    uint64_t mask = 0;
+    uint8_t flags[64];
     switch (op) {
     case FILTER_LT:
         MASK(v, <, c);
@@ -382,7 +444,7 @@ static uint64_t compare_ints(enum filter_op op, const int64_t v[64], int64_t c)
 
 static uint64_t compare_doubles(enum filter_op op, const double v[64], double c)
 {
-    uint64_t mask = 0;
+    uint8_t flags[64];
     switch (op) {
     case FILTER_LT:
         MASK(v, <, c);
@@ -438,12 +500,22 @@ uint64_t filter_leaf_int_block(const void *user, const uint64_t keys[64])
 uint64_t filter_leaf_double_block(const void *user, const uint64_t keys[64])
 {
     const struct filter_leaf *leaf = user;
-    double doubles[64];
     uint64_t mask = 0;
-    for (int i = 0; i < 64; i++)
-        doubles[i] = filter_double_key(keys[i]);
-    if (leaf->node->kind == FILTER_ARITH)
+    if (leaf->node->kind == FILTER_ARITH) {
+        double doubles[64];
+        for (int i = 0; i < 64; i++)
+            doubles[i] = filter_double_key(keys[i]);
         return arith_double_block(leaf, doubles);
+    }
+    if (leaf->double_count <= FEW_DOUBLES) {
+        uint8_t flags[64] = {0};
+        for (size_t d = 0; d < leaf->double_count; d++) {
+            const uint64_t key = filter_key_double(leaf->doubles[d]);
+            for (int i = 0; i < 64; i++)
+                flags[i] |= keys[i] == key;
+        }
+        return pack(flags);
+    }
     for (int i = 0; i < 64; i++)
         mask |= (uint64_t)keys_have(&leaf->double_keys, keys[i]) << i;
     return mask;

@@ -57,8 +57,18 @@ void filter_pattern_free(struct filter_pattern *pattern);
 bool filter_pattern_match(const struct filter_pattern *pattern, struct filter_bytes text);
 /* The whole string that the pattern means, where it means only one. */
 bool filter_pattern_exact(const struct filter_pattern *pattern, struct filter_bytes *out);
-/* text%, %text or %text%, with a text that is not empty and has no "_". */
-bool filter_pattern_simple(
-    const struct filter_pattern *pattern, struct filter_bytes *text, bool *open_start, bool *open_end);
+/*
+ * What filter_head() of a text that matches has: `bytes` where `mask` is, unless a bit of `wide` is set, which is a
+ * character of several bytes where the pattern has "_". `sure`: and that is all there is to it. False: nothing.
+ */
+struct filter_pattern_head {
+    uint64_t bytes, mask, wide;
+    bool sure;
+};
+bool filter_pattern_head(const struct filter_pattern *pattern, struct filter_pattern_head *out);
+/* The bytes that every text that matches ends with; `sure`: and that is all. False: there are none. */
+bool filter_pattern_tail(const struct filter_pattern *pattern, struct filter_bytes *out, bool *sure);
+/* The longest run that every text that matches holds; `sure`: and that is all. False: there is none of two bytes or more. */
+bool filter_pattern_holds(const struct filter_pattern *pattern, struct filter_bytes *out, bool *sure);
 
 #endif

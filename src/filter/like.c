@@ -160,21 +160,49 @@ bool filter_pattern_exact(const struct filter_pattern *p, struct filter_bytes *o
     return true;
 }
 
-bool filter_pattern_simple(
-    const struct filter_pattern *p, struct filter_bytes *text, bool *open_start, bool *open_end)
+bool filter_pattern_head(const struct filter_pattern *p, struct filter_pattern_head *out)
 {
-    const struct piece *only = NULL;
-    for (size_t i = 0; i < p->count; i++) {
-        if (p->pieces[i].len == 0)
-            continue;
-        if (only || !p->pieces[i].plain)
-            return false;
-        only = &p->pieces[i];
+    const struct piece *first = &p->pieces[0];
+    const bool *is_any = p->is_any + (first->bytes - p->bytes);
+    size_t len = first->len < 8 ? first->len : 8;
+    bool zero = false;
+    *out = (struct filter_pattern_head){0};
+    for (size_t i = 0; i < len; i++) {
+        unsigned shift = 56 - 8 * (unsigned)i;
+        if (is_any[i]) {
+            out->wide |= (uint64_t)0x80 << shift; /* which would shift what is behind it */
+        } else {
+            out->bytes |= (uint64_t)(unsigned char)first->bytes[i] << shift;
+            out->mask |= (uint64_t)0xff << shift;
+            zero = zero || first->bytes[i] == '\0'; /* which may be the end */
+        }
     }
-    if (!only || p->count == 1)
-        return false;
-    *text = (struct filter_bytes){only->bytes, only->len};
-    *open_start = only > p->pieces;
-    *open_end = only < p->pieces + p->count - 1;
-    return true;
+    out->sure = first->plain && first->len <= 8 && !zero && p->count == 2 && p->pieces[1].len == 0;
+    return out->mask != 0;
+}
+
+bool filter_pattern_tail(const struct filter_pattern *p, struct filter_bytes *out, bool *sure)
+{
+    const struct piece *last = &p->pieces[p->count - 1];
+    *out = (struct filter_bytes){last->bytes, last->len};
+    *sure = p->count == 2 && p->pieces[0].len == 0;
+    return p->count > 1 && last->plain && last->len > 0;
+}
+
+bool filter_pattern_holds(const struct filter_pattern *p, struct filter_bytes *out, bool *sure)
+{
+    *sure = p->count == 3 && p->pieces[0].len == 0 && p->pieces[1].plain && p->pieces[2].len == 0;
+    *out = (struct filter_bytes){0};
+    for (size_t n = 0; n < p->count; n++) {
+        const struct piece *piece = &p->pieces[n];
+        const bool *is_any = p->is_any + (piece->bytes - p->bytes);
+        for (size_t i = 0, start = 0; i <= piece->len; i++) {
+            if (i < piece->len && !is_any[i])
+                continue;
+            if (i - start > out->len)
+                *out = (struct filter_bytes){piece->bytes + start, i - start};
+            start = i + 1;
+        }
+    }
+    return out->len >= 2;
 }

@@ -10,7 +10,7 @@
 struct filter_passed {
     uint8_t *table; /* by code; NULL where count ≤ 1 is known without; free() it */
     uint32_t count; /* how many passed */
-    uint32_t last;  /* one of them */
+    uint32_t last;  /* the one, where count is 1 */
 };
 
 enum result filter_pass_strings(

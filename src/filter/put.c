@@ -41,9 +41,9 @@ enum result filter_columns_new(
         seed ^= (uint64_t)(uintptr_t)c;
     c->dense_from = options && options->dense_from ? options->dense_from : DENSE_FROM;
     c->max_paths = options && options->max_paths ? options->max_paths : LIMIT_FILTER_PATHS;
-    filter_dict_init(&c->tags, seed);
-    filter_dict_init(&c->path_names, seed);
-    filter_dict_init(&c->shapes, seed);
+    filter_dict_init(&c->tags, seed, true);
+    filter_dict_init(&c->path_names, seed, false);
+    filter_dict_init(&c->shapes, seed, false);
     *out = c;
     return ERR_OK;
 }
@@ -107,8 +107,8 @@ static enum result path_add(struct filter_columns *c)
     }
     struct filter_path *path = &c->paths[c->path_count++];
     memset(path, 0, sizeof *path);
-    filter_dict_init(&path->strings, c->tags.seed);
-    filter_dict_init(&path->blobs, c->tags.seed);
+    filter_dict_init(&path->strings, c->tags.seed, true);
+    filter_dict_init(&path->blobs, c->tags.seed, false);
     return ERR_OK;
 }
 

@@ -133,6 +133,30 @@ static uint32_t *rank_tags(const struct filter_dict *tags)
     return rank;
 }
 
+#define COMPARE(op)                                                                                          \
+    for (int i = 0; i < 64; i++)                                                                             \
+        mask |= (uint64_t)(a[i] op b[i]) << i;                                                               \
+    return mask
+
+static uint64_t compare_keys(enum filter_op op, const uint64_t a[64], const uint64_t b[64])
+{
+    uint64_t mask = 0;
+    switch (op) {
+    case FILTER_LT:
+        COMPARE(<);
+    case FILTER_LE:
+        COMPARE(<=);
+    case FILTER_GT:
+        COMPARE(>);
+    case FILTER_GE:
+        COMPARE(>=);
+    case FILTER_EQ:
+        COMPARE(==);
+    default:
+        COMPARE(!=);
+    }
+}
+
 /* What the rows of one block say to `left op right`. */
 static uint64_t compare_block(
     const struct filter_select *s, const struct filter_node *n, const uint32_t *rank, uint32_t block)
@@ -157,13 +181,7 @@ static uint64_t compare_block(
             b[i] = order < 0;
         }
     }
-    uint64_t less = 0, equal = 0;
-    for (int i = 0; i < 64; i++) {
-        less |= (uint64_t)(a[i] < b[i]) << i;
-        equal |= (uint64_t)(a[i] == b[i]) << i;
-    }
-    const uint64_t holds[] = {less, less | equal, ~(less | equal), ~less, equal, ~equal};
-    return holds[n->op] & both;
+    return compare_keys(n->op, a, b) & both;
 }
 
 /* Two columns beside each other: ints, or tags, whose codes say whether they are equal but not which is less.

@@ -7,7 +7,7 @@
  */
 
 /* Up to so many numbers of a list are scanned for one after the other, more at once in a table. */
-enum { FEW = 12 };
+enum { FEW = 12, FEW_DOUBLES = 2 };
 
 /* --- dictionaries
  * -------------------------------------------------------------------------------------------------- */
@@ -47,7 +47,7 @@ static void double_rows(const struct filter_ccol *col, const struct filter_leaf 
     if (kind == FILTER_COMPARE || kind == FILTER_RANGE) {
         if (filter_leaf_double_keys(leaf, &low, &high))
             filter_ccol_range(col, low, high, yes);
-    } else if (kind == FILTER_IN && leaf->double_count <= FEW) {
+    } else if (kind == FILTER_IN && leaf->double_count <= FEW_DOUBLES) {
         for (size_t i = 0; i < leaf->double_count; i++)
             filter_ccol_range(
                 col, filter_key_double(leaf->doubles[i]), filter_key_double(leaf->doubles[i]), yes);

@@ -181,6 +181,26 @@ static size_t name_of(uint32_t n, char out[40])
     return n == 0 ? 0 : (size_t)len; /* the empty string is one, too */
 }
 
+/* Each place of the arena belongs to one live string or to none. */
+static void dictionary_finds_what_covers(const struct filter_dict *d)
+{
+    struct filter_bytes s, found;
+    uint32_t code, other;
+    uint64_t before = 0;
+    for (uint64_t at = 0; filter_dict_next(d, &at, &s, &code); before = at) {
+        uint64_t start = (uint64_t)(s.data - d->arena);
+        for (uint64_t place = start - 8; place < start + s.len; place++) {
+            assert_true(filter_dict_cover(d, place, 0, &found, &other));
+            assert_true(filter_dict_cover(d, place, start - 8, &found, &other));
+            assert_ptr_equal(found.data, s.data);
+            assert_int_equal(found.len, s.len);
+            assert_int_equal(other, code);
+        }
+        for (uint64_t place = before; place < start - 8; place += 3) /* of the dead */
+            assert_true(!filter_dict_cover(d, place, 0, &found, &other) || place < before + 4);
+    }
+}
+
 static void dictionary_holds_and_releases(void **state)
 {
     enum { NAMES = 3000 };
@@ -190,7 +210,7 @@ static void dictionary_holds_and_releases(void **state)
     char name[40];
     (void)state;
     memset(holders, 0, sizeof holders);
-    filter_dict_init(&d, 99);
+    filter_dict_init(&d, 99, true);
     assert_int_equal(filter_dict_find(&d, "x", 1), FILTER_NO_CODE);
     for (int k = 0; k < 200000; k++) {
         uint32_t n = chance_below(&c, NAMES), code;
@@ -218,7 +238,11 @@ static void dictionary_holds_and_releases(void **state)
         assert_int_equal(s.len, len);
         assert_memory_equal(s.data, name, len);
         assert_true(filter_dict_live(&d, code));
+        char padded[48] = {0};
+        memcpy(padded, name, len);
+        assert_true(d.heads[code] == filter_head((struct filter_bytes){padded, len}));
     }
+    dictionary_finds_what_covers(&d);
     assert_int_equal(d.live, live);
     assert_true(d.count <= NAMES);               /* codes are used again */
     assert_true(filter_dict_bytes(&d) < 400000); /* and so is memory */
