@@ -71,18 +71,6 @@ static void start(void)
     start_columns(FAR);
 }
 
-static void stop(void)
-{
-    for (uint32_t i = 0; i < RECORDS; i++) {
-        json_object_put(parsed[i].tags);
-        json_object_put(parsed[i].brief);
-    }
-    for (int world = 0; world < WORLDS; world++) {
-        filter_columns_free(columns[world]);
-        columns[world] = NULL;
-    }
-}
-
 static void check_evaluation(const struct filter *filter, int world)
 {
     struct filter_rows *rows = NULL;
@@ -156,6 +144,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 }
 
 #ifndef FUZZ_ENGINE
+static void stop(void)
+{
+    for (uint32_t i = 0; i < RECORDS; i++) {
+        json_object_put(parsed[i].tags);
+        json_object_put(parsed[i].brief);
+    }
+    for (int world = 0; world < WORLDS; world++) {
+        filter_columns_free(columns[world]);
+        columns[world] = NULL;
+    }
+}
+
 enum { LARGEST = 4096, CHANGES = 300 };
 
 static uint32_t next_random(uint32_t *state)
