@@ -100,12 +100,14 @@
 #define LIMIT_MILVUS_SCAN (256 * LIMIT_MIB)    /* of vectors compared here, where Milvus's index finds too little */
 #define LIMIT_MILVUS_IDS 4096                  /* fileids or itemids named in one expression */
 #define LIMIT_MILVUS_ITEMS (1 << 20)           /* records of a collection whose items are counted */
+#define LIMIT_MILVUS_FACETS (1 << 16)          /* records whose values are counted at once */
 #define LIMIT_MILVUS_PEM (256 * LIMIT_KIB)     /* a file of certificates */
 #define LIMIT_MILVUS_RECENT 4096               /* writes of this process remembered, a collection */
 
 /* Filter expressions; LANGUAGE of docs/filter.md. */
 #define LIMIT_FACET_FIELDS 12                /* fields whose values are counted where none is named */
 #define LIMIT_FACET_VALUES 1000              /* values of one field in a reply */
+#define LIMIT_FACET_PATHS 512                /* paths of brief looked at where none is named and there are no columns */
 #define LIMIT_FILTER_BYTES (64 * LIMIT_KIB)  /* one expression */
 #define LIMIT_FILTER_DEPTH 128               /* brackets in brackets, or operators such as `not` in a row */
 #define LIMIT_FILTER_LIST 16384              /* elements of one list */

@@ -78,5 +78,6 @@ int cli_tune(int argc, char **argv);
 int cli_eval(int argc, char **argv);
 int cli_restore(int argc, char **argv);
 int cli_bench(int argc, char **argv);
+int cli_migrate(int argc, char **argv);
 
 #endif

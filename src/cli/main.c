@@ -21,6 +21,7 @@ static const struct command {
     {"bench", cli_bench, "how fast searches are answered, one at a time and many at once"},
     {"backup", cli_backup, "copy every collection into a folder, while the server runs"},
     {"restore", cli_restore, "make collections anew from a backup"},
+    {"migrate", cli_migrate, "copy collections from the embedded store into a Milvus, or back"},
     {"doctor", cli_doctor, "look for what is wrong with a store or a server, and mend it"},
     {"export", NULL, NULL},
     {"reembed", NULL, NULL},

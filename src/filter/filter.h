@@ -15,6 +15,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 
 struct filter;
@@ -33,6 +34,12 @@ void filter_free(struct filter *filter);
 
 /* What was parsed, valid as long as the filter; NUL-terminated. */
 const char *filter_text(const struct filter *filter, size_t *len);
+
+/*
+ * Whether it divides by -1 somewhere, as `fileid / -1 == 2` and `brief["a"] % -1 == 0` do. Here that is a number like
+ * another; a machine instruction it is not for the lowest int64, and a Milvus that meets one ends.
+ */
+bool filter_divides_by_minus_one(const struct filter *filter);
 
 /*
  * Append the tree as text in one spelling: fully bracketed, constants folded, the field on the left. Parsing

@@ -72,3 +72,17 @@ const char *filter_arith_name(enum filter_arith op)
     static const char *const names[] = {"+", "-", "*", "/", "%"};
     return names[op];
 }
+
+static bool divides_by_minus_one(const struct filter_node *n)
+{
+    bool found = n->kind == FILTER_ARITH && (n->arith == FILTER_DIV || n->arith == FILTER_MOD) &&
+                 n->operand.kind == FILTER_INT && n->operand.i == -1;
+    for (size_t i = 0; i < n->count && !found; i++)
+        found = divides_by_minus_one(n->children[i]);
+    return found;
+}
+
+bool filter_divides_by_minus_one(const struct filter *filter)
+{
+    return filter && divides_by_minus_one(filter->root);
+}

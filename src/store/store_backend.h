@@ -98,5 +98,11 @@ struct store_facet_source {
 /* The field that was asked for, or tags and the paths that are worth most. */
 enum result store_facets_from(const struct store_facet_source *source, const struct store_facet_query *query,
     struct store_facets *out, struct err *err) ERR_MUST_USE;
+/* The same for backends without columns, of the texts of the records the filter is true for. */
+struct store_texts {
+    const char *tags, *brief;
+};
+enum result store_facets_of_texts(const struct store_texts *texts, size_t count,
+    const struct store_facet_query *query, struct store_facets *out, struct err *err) ERR_MUST_USE;
 
 #endif

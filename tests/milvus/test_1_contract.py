@@ -11,7 +11,7 @@ from conftest import KIND
 SLOW_ON_LITE = {"contract_search"}  # milvus-lite compares in Python: minutes
 
 
-@pytest.mark.parametrize("part", ["contract", "contract_search"])
+@pytest.mark.parametrize("part", ["contract", "contract_search", "contract_filter", "migrate"])
 def test_contract(milvus, client, part):
     if KIND == "lite" and part in SLOW_ON_LITE and "LOOKALIKE_TEST_LONG" not in os.environ:
         pytest.skip("takes three minutes on milvus-lite: set LOOKALIKE_TEST_LONG=1")

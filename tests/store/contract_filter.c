@@ -118,6 +118,10 @@ static void test_writes_are_seen(void **state)
 static void test_text_that_is_not_json(void **state)
 {
     struct store *s = test_store_of(state);
+    if (!test_bytes_kept()) {
+        print_message("skipped: Milvus has typed columns, so a text that is not JSON is refused (contract.c)\n");
+        skip();
+    }
     fill(s);
     put(s, 5, 50, "no list", "{\"price\":9}");
     put(s, 6, 60, "[\"red\"]", "no object");
@@ -157,7 +161,7 @@ static void test_browsing(void **state)
     struct store *s = test_store_of(state);
     test_create(s, "c", 4, STORE_L2);
     put(s, INT64_MIN, 1, "[\"x\"]", "{}");
-    put(s, INT64_MAX, 2, "[\"x\"]", "{}");
+    put(s, test_largest_fileid(), 2, "[\"x\"]", "{}");
     for (int64_t i = 0; i < 50; i++)
         put(s, (i * 37) % 101 - 50, i, i % 2 ? "[\"x\"]" : "[]", "{}");
     struct filter *filter = parse("array_contains(tags, \"x\")");
@@ -182,7 +186,7 @@ static void test_browsing(void **state)
             store_records_free(&r);
         }
         assert_int_equal(n, 27);
-        assert_true(last == INT64_MAX);
+        assert_true(last == test_largest_fileid());
     }
     struct store_browse browse = {.from_start = true, .limit = 3, .filter = filter, .with_vectors = true};
     struct store_records r = {0};
@@ -447,6 +451,10 @@ static void check_filter(struct store *s, const struct row *rows, const struct f
 static void test_random_filters(void **state)
 {
     struct store *s = test_store_of(state);
+    if (!test_bytes_kept()) {
+        print_message("skipped: each release of Milvus has its own meaning of some expressions; tests/milvus/compare_filters.py says which\n");
+        skip();
+    }
     static struct row rows[ROWS];
     struct chance c = {.state = 20261124};
     test_create(s, "c", 4, STORE_L2);

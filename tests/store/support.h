@@ -47,6 +47,8 @@ struct test_fixture {
 extern const char *test_backend; /* "memory", "embedded" or "milvus" */
 /* Whether tags and brief come back byte by byte; Milvus keeps the values. */
 bool test_bytes_kept(void);
+/* Milvus cannot find the very largest key there is, and refuses it. */
+int64_t test_largest_fileid(void);
 /* The same bytes, or where bytes are not kept the same JSON value. */
 void test_same_json(const char *a, const char *b);
 void test_open_store(struct test_fixture *f);

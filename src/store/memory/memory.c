@@ -7,7 +7,6 @@
 
 #include "base/limits.h"
 #include "kernel/kernel.h"
-#include "store/memory/facets.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -557,12 +556,12 @@ static enum result memory_facets(void *state, const char *name, const struct sto
     enum result r = find(m, name, &c, err);
     if (r)
         return r;
-    struct memory_texts *texts = calloc(c->count + 1, sizeof *texts);
+    struct store_texts *texts = calloc(c->count + 1, sizeof *texts);
     size_t count = 0;
     for (size_t i = 0; texts && i < c->count; i++)
         if (matches(query->filter, &c->records[i]))
-            texts[count++] = (struct memory_texts){c->records[i].tags, c->records[i].brief};
-    r = texts ? memory_count_facets(texts, count, query, out, err) : err_no_memory(err);
+            texts[count++] = (struct store_texts){c->records[i].tags, c->records[i].brief};
+    r = texts ? store_facets_of_texts(texts, count, query, out, err) : err_no_memory(err);
     free(texts);
     pthread_mutex_unlock(&m->mutex);
     return r;

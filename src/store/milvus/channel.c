@@ -335,6 +335,19 @@ enum result milvus_call(struct milvus_link *link, struct milvus_call *call, Prot
     }
 }
 
+enum result milvus_call_take(
+    struct milvus_link *link, struct milvus_call *call, milvus_take_fn take, void *user, struct err *err)
+{
+    ProtobufCMessage *reply = NULL;
+    enum result r = milvus_call(link, call, &reply, err);
+    if (r)
+        return r;
+    if (take)
+        take(user, reply);
+    protobuf_c_message_free_unpacked(reply, NULL);
+    return ERR_OK;
+}
+
 /* --- opening -------------------------------------------------------------------------------------------------- */
 
 /* "http://host:port", "https://host:port", "host:port", "host" → target and whether TLS. */

@@ -66,6 +66,11 @@ enum {
  */
 enum result milvus_call(struct milvus_link *link, struct milvus_call *call, ProtobufCMessage **out, struct err *err) ERR_MUST_USE;
 
+/* The same; `take` reads what is wanted of the reply, which is then freed. NULL: nothing is. */
+typedef void (*milvus_take_fn)(void *user, const ProtobufCMessage *reply);
+enum result milvus_call_take(
+    struct milvus_link *link, struct milvus_call *call, milvus_take_fn take, void *user, struct err *err) ERR_MUST_USE;
+
 /* A sign of life, at most PROBE_MS old when this returns ERR_OK. */
 enum result milvus_link_probe(struct milvus_link *link, int64_t deadline_ms, struct err *err) ERR_MUST_USE;
 

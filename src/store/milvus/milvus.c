@@ -51,10 +51,7 @@ static enum result milvus_drop(void *state, const char *name, int64_t deadline_m
             .write = true,
             .repeat = true,
             .deadline_ms = deadline_ms};
-        ProtobufCMessage *reply = NULL;
-        r = milvus_call(m->link, &call, &reply, err);
-        if (reply)
-            protobuf_c_message_free_unpacked(reply, NULL);
+        r = milvus_call_take(m->link, &call, NULL, NULL, err);
     }
     milvus_forget(m, name);
     struct err ignored;
@@ -182,9 +179,16 @@ static const struct store_backend backend = {
     .search = milvus_search,
     .get = milvus_get,
     .browse = milvus_browse,
+    .facets = milvus_facets,
     .thumbnail = milvus_thumbnail,
     .check = milvus_check,
 };
+
+static void take_version(void *user, const ProtobufCMessage *reply)
+{
+    struct milvus *m = user;
+    snprintf(m->version, sizeof m->version, "%s", ((const Mv__VersionReply *)(const void *)reply)->version);
+}
 
 static enum result get_version(struct milvus *m, int64_t deadline_ms, struct err *err)
 {
@@ -194,12 +198,9 @@ static enum result get_version(struct milvus *m, int64_t deadline_ms, struct err
         .reply = &mv__version_reply__descriptor,
         .repeat = true,
         .deadline_ms = deadline_ms};
-    ProtobufCMessage *message = NULL;
-    enum result r = milvus_call(m->link, &call, &message, err);
+    enum result r = milvus_call_take(m->link, &call, take_version, m, err);
     if (r)
         return r;
-    snprintf(m->version, sizeof m->version, "%s", ((Mv__VersionReply *)(void *)message)->version);
-    protobuf_c_message_free_unpacked(message, NULL);
     const char *digits = m->version + (*m->version == 'v');
     if (strncmp(digits, "2.0", 3) == 0 || strncmp(digits, "2.1", 3) == 0 || strncmp(digits, "2.2", 3) == 0 || *digits == '1')
         return err_set(err, ERR_UNSUPPORTED, "Milvus on %.100s is release %.30s, which cannot keep arrays: use 2.3 or later",

@@ -8,7 +8,7 @@
  *   schema.c      what a collection must look like; make one; load one
  *   request.c     queries and searches with what all of them share
  *   convert.c     columns of Milvus ⇄ records
- *   write.c, search.c, read.c   the store's calls
+ *   write.c, search.c, read.c, facets.c   the store's calls
  *   thumbnails.c  thumbnails in the local folder
  *   milvus.c      open, close, and the table of functions
  */
@@ -111,6 +111,9 @@ struct milvus_search {
 enum result milvus_find(struct milvus *m, struct milvus_collection *c, const struct milvus_search *search,
     Mv__SearchReply **out, struct err *err) ERR_MUST_USE;
 
+/* The filter as Milvus gets it; "" for none. ERR_UNSUPPORTED for one that would end Milvus. */
+enum result milvus_filter_text(const struct filter *filter, const char **out, struct err *err) ERR_MUST_USE;
+
 /* A timestamp of Milvus that is after everything it has acknowledged. */
 enum result milvus_clock(struct milvus *m, int64_t deadline_ms, uint64_t *out, struct err *err) ERR_MUST_USE;
 
@@ -135,6 +138,8 @@ enum result milvus_count(void *state, const char *name, const struct filter *fil
     uint64_t *out, struct err *err) ERR_MUST_USE;
 enum result milvus_stats(
     void *state, const char *name, int64_t deadline_ms, struct store_stats *out, struct err *err) ERR_MUST_USE;
+enum result milvus_facets(void *state, const char *name, const struct store_facet_query *query, int64_t deadline_ms,
+    struct store_facets *out, struct err *err) ERR_MUST_USE;
 enum result milvus_thumbnail(void *state, const char *name, int64_t fileid, int64_t deadline_ms, struct buf *out,
     struct err *err) ERR_MUST_USE;
 enum result milvus_check(void *state, store_check_fn report, void *user, struct err *err) ERR_MUST_USE;

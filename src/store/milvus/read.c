@@ -2,7 +2,6 @@
 #include "store/milvus/walk.h"
 
 #include "base/clock.h"
-#include "filter/filter.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -175,10 +174,13 @@ enum result milvus_browse(void *state, const char *name, const struct store_brow
 {
     struct milvus *m = state;
     struct milvus_collection *c = NULL;
-    enum result r = milvus_acquire(m, name, deadline_ms, &c, err);
+    const char *expr;
+    enum result r = milvus_filter_text(browse->filter, &expr, err);
+    if (!r)
+        r = milvus_acquire(m, name, deadline_ms, &c, err);
     if (r)
         return r;
-    struct milvus_walk walk = {.expr = browse->filter ? filter_text(browse->filter, NULL) : "",
+    struct milvus_walk walk = {.expr = expr,
         .from_user = browse->filter != NULL,
         .fields = browse->with_vectors ? MILVUS_ALL : MILVUS_ALL & ~MILVUS_VECTORS,
         .from_start = browse->from_start,
@@ -209,9 +211,12 @@ enum result milvus_count(void *state, const char *name, const struct filter *fil
 {
     struct milvus *m = state;
     struct milvus_collection *c = NULL;
-    enum result r = milvus_acquire(m, name, deadline_ms, &c, err);
+    const char *expr;
+    enum result r = milvus_filter_text(filter, &expr, err);
     if (!r)
-        r = milvus_count_expr(m, c, filter ? filter_text(filter, NULL) : "", filter != NULL, deadline_ms, out, err);
+        r = milvus_acquire(m, name, deadline_ms, &c, err);
+    if (!r)
+        r = milvus_count_expr(m, c, expr, filter != NULL, deadline_ms, out, err);
     milvus_release(m, c);
     return r;
 }

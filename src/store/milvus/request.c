@@ -6,6 +6,7 @@
 #include "store/milvus/milvus.h"
 
 #include "base/clock.h"
+#include "filter/filter.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -33,6 +34,20 @@ static size_t name_fields(unsigned fields, char *out[NAMES])
     return n;
 }
 
+enum result milvus_filter_text(const struct filter *filter, const char **out, struct err *err)
+{
+    if (filter_divides_by_minus_one(filter)) /* seen with 2.3.5: it dies of it where a row has the lowest int64 */
+        return err_set_field(err, ERR_UNSUPPORTED, "filter",
+            "a division by -1 can end a Milvus, so it is not passed on: multiply by -1 instead");
+    *out = filter ? filter_text(filter, NULL) : "";
+    return ERR_OK;
+}
+
+static void take_timestamp(void *user, const ProtobufCMessage *reply)
+{
+    *(uint64_t *)user = ((const Mv__TimestampReply *)(const void *)reply)->timestamp;
+}
+
 enum result milvus_clock(struct milvus *m, int64_t deadline_ms, uint64_t *out, struct err *err)
 {
     Mv__Empty request = MV__EMPTY__INIT;
@@ -41,13 +56,7 @@ enum result milvus_clock(struct milvus *m, int64_t deadline_ms, uint64_t *out, s
         .reply = &mv__timestamp_reply__descriptor,
         .repeat = true,
         .deadline_ms = deadline_ms};
-    ProtobufCMessage *message = NULL;
-    enum result r = milvus_call(m->link, &call, &message, err);
-    if (r)
-        return r;
-    *out = ((Mv__TimestampReply *)(void *)message)->timestamp;
-    protobuf_c_message_free_unpacked(message, NULL);
-    return ERR_OK;
+    return milvus_call_take(m->link, &call, take_timestamp, out, err);
 }
 
 /* What a read has to have seen. `writer` and `seen` as in struct milvus_query. */

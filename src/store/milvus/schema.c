@@ -253,11 +253,7 @@ static enum result create_index(struct milvus *m, const char *name, const char *
         .write = true,
         .repeat = true,
         .deadline_ms = deadline_ms};
-    ProtobufCMessage *reply = NULL;
-    enum result r = milvus_call(m->link, &call, &reply, err);
-    if (reply)
-        protobuf_c_message_free_unpacked(reply, NULL);
-    return r;
+    return milvus_call_take(m->link, &call, NULL, NULL, err);
 }
 
 static enum result make_indexes(struct milvus *m, const char *name, enum store_metric metric, int64_t deadline_ms, struct err *err)
@@ -327,11 +323,7 @@ static enum result create_collection(
         .reply = &mv__status__descriptor,
         .write = true,
         .deadline_ms = deadline_ms};
-    ProtobufCMessage *reply = NULL;
-    enum result r = milvus_call(m->link, &call, &reply, err);
-    if (reply)
-        protobuf_c_message_free_unpacked(reply, NULL);
-    return r;
+    return milvus_call_take(m->link, &call, NULL, NULL, err);
 }
 
 enum result milvus_make(struct milvus *m, const char *name, const struct store_settings *settings, int64_t deadline_ms, struct err *err)
@@ -358,6 +350,11 @@ enum result milvus_make(struct milvus *m, const char *name, const struct store_s
 
 /* --- loading ---------------------------------------------------------------------------------------------------- */
 
+static void take_loaded(void *user, const ProtobufCMessage *reply)
+{
+    *(bool *)user = ((const Mv__GetLoadStateReply *)(const void *)reply)->state == LOAD_STATE_LOADED;
+}
+
 static enum result load_state(struct milvus *m, struct milvus_collection *c, int64_t deadline_ms, bool *loaded, struct err *err)
 {
     Mv__GetLoadStateRequest request = MV__GET_LOAD_STATE_REQUEST__INIT;
@@ -368,13 +365,7 @@ static enum result load_state(struct milvus *m, struct milvus_collection *c, int
         .reply = &mv__get_load_state_reply__descriptor,
         .repeat = true,
         .deadline_ms = deadline_ms};
-    ProtobufCMessage *message = NULL;
-    enum result r = milvus_call(m->link, &call, &message, err);
-    if (r)
-        return r;
-    *loaded = ((Mv__GetLoadStateReply *)(void *)message)->state == LOAD_STATE_LOADED;
-    protobuf_c_message_free_unpacked(message, NULL);
-    return ERR_OK;
+    return milvus_call_take(m->link, &call, take_loaded, loaded, err);
 }
 
 static enum result start_loading(struct milvus *m, struct milvus_collection *c, int64_t deadline_ms, struct err *err)
@@ -389,11 +380,7 @@ static enum result start_loading(struct milvus *m, struct milvus_collection *c, 
         .write = true,
         .repeat = true,
         .deadline_ms = deadline_ms};
-    ProtobufCMessage *reply = NULL;
-    enum result r = milvus_call(m->link, &call, &reply, err);
-    if (reply)
-        protobuf_c_message_free_unpacked(reply, NULL);
-    return r;
+    return milvus_call_take(m->link, &call, NULL, NULL, err);
 }
 
 /* Several threads may load at once: Milvus takes the second request as the first, so nothing is locked here. */

@@ -16,7 +16,6 @@
 #include "store/milvus/walk.h"
 
 #include "base/clock.h"
-#include "filter/filter.h"
 #include "kernel/kernel.h"
 
 #include <inttypes.h>
@@ -399,11 +398,12 @@ enum result milvus_search(void *state, const char *name, const struct store_quer
     struct looked l = {.m = state,
         .query = query,
         .deadline_ms = deadline_ms,
-        .need = query->limit + query->offset,
-        .expr = query->filter ? filter_text(query->filter, NULL) : ""};
+        .need = query->limit + query->offset};
     struct store_records records = {0};
     bool again = true;
-    enum result r = milvus_acquire(l.m, name, deadline_ms, &l.c, err);
+    enum result r = milvus_filter_text(query->filter, &l.expr, err);
+    if (!r)
+        r = milvus_acquire(l.m, name, deadline_ms, &l.c, err);
     if (!r)
         r = round_vector(&l, err);
     for (int round = 0; round < ROUNDS && again && !r; round++) {

@@ -1,8 +1,8 @@
-#include "store/memory/facets.h"
+/* Facets of records that are texts, the plain way: every text is parsed, every value looked at. */
+#include "store/store_backend.h"
 
 #include "base/limits.h"
 #include "filter/facet.h"
-#include "store/store_backend.h"
 
 #include <stdlib.h>
 
@@ -37,6 +37,7 @@ static enum result add_path(struct paths *p, size_t depth)
     bool known = false;
     for (size_t i = 0; !r && i < p->count && !known; i++)
         known = !strcmp(p->fields[i], text.data);
+    known = known || p->count == LIMIT_FACET_PATHS;
     char **more = r || known ? NULL : realloc(p->fields, (p->count + 1) * sizeof *more);
     if (more) {
         p->fields = more;
@@ -84,7 +85,7 @@ static enum result find_paths(void *user, char ***fields, size_t *count, struct 
     return ERR_OK;
 }
 
-enum result memory_count_facets(const struct memory_texts *texts, size_t count,
+enum result store_facets_of_texts(const struct store_texts *texts, size_t count,
     const struct store_facet_query *query, struct store_facets *out, struct err *err)
 {
     struct records n = {.items = calloc(count + 1, sizeof *n.items), .count = count};
