@@ -25,17 +25,20 @@ BIN = pathlib.Path(sys.executable).parent
 class Milvus:
     """start(), then .address; pause() and resume() by signals; kill() and start() again on the same data."""
 
-    def __init__(self, folder):
-        self.folder, self.port = folder, support.free_port()
+    def __init__(self, folder, *flags):
+        self.folder, self.port, self.flags = folder, support.free_port(), flags
         self.address = f"http://127.0.0.1:{self.port}"
         self.process = None
 
     def command(self):
         if KIND == "lite":
             return [BIN / "milvus-lite", "server", "--data-dir", self.folder / "data", "--host", "127.0.0.1", "--port", str(self.port)]
-        return [BIN / "milvus-server", "--data", self.folder / "data", "--proxy-port", str(self.port), "--etcd-log-level", "error"]
+        return [BIN / "milvus-server", "--data", self.folder / "data", "--proxy-port", str(self.port), "--etcd-log-level", "error", *self.flags]
 
     def start(self, timeout=120):
+        if KIND == "milvus":
+            with socket.socket() as s:
+                assert s.connect_ex(("127.0.0.1", 2379)), "another Milvus, or etcd, has port 2379 of this machine: end it first"
         with open(self.folder / "log.txt", "ab") as log:
             self.process = subprocess.Popen(list(map(str, self.command())), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                             start_new_session=True, cwd=self.folder)

@@ -2,7 +2,7 @@
 import numpy
 import pytest
 from pymilvus import DataType
-from support import b64, picture
+from support import b64, picture, run_program
 
 from conftest import KIND
 
@@ -78,11 +78,20 @@ def test_delete(api, client, served):
     assert list(client.query(NAME, filter="fileid == 11", output_fields=["fileid"], consistency_level="Strong")) == []
 
 
+def test_another_metric_is_named(milvus, client, tmp_path):
+    make(client, "by_product", metric="IP")
+    done = run_program("collection", "stats", "by_product", "--data", tmp_path, "--milvus-uri", milvus.address, "--metric", "L2")
+    assert done.returncode == 3 and all(w in done.stderr for w in ("metric IP", "METRIC_TYPE", "set it to IP")), done.stderr
+    print(done.stderr.strip())
+    client.drop_collection("by_product")
+
+
 def test_what_cannot_be_served_is_named(api, client):
     make(client, "no_index", index=False)
     make(client, "short_vectors", dimension=8)
     make(client, "no_brief", without="brief")
-    for name, words in (("no_index", "has no index on \"vectors\""), ("short_vectors", "8"), ("no_brief", "has no field \"brief\"")):
+    for name, words in (("no_index", "has no index on \"vectors\""), ("short_vectors", "vectors of 8 dimensions"), ("no_brief", "has no field \"brief\"")):
         reply = api.add(name, 1, b64(picture(1)))
         assert reply.code == 10100 and words in reply.message, reply
+        print(reply.message)
         client.drop_collection(name)
