@@ -187,6 +187,7 @@ static void set_up(struct milvus_link *link)
 {
     pthread_mutex_lock(&link->mutex);
     link->down = false;
+    link->why.code = ERR_OK;
     pthread_mutex_unlock(&link->mutex);
 }
 
@@ -206,8 +207,8 @@ static bool is_down(struct milvus_link *link)
     return down;
 }
 
-/* The probe itself. gRPC waits longer and longer between its attempts to connect; here somebody is waiting. */
-static enum result send_probe(struct milvus_link *link, int64_t deadline_ms, struct err *err)
+/* The probe itself. gRPC waits longer and longer between its attempts to connect; here somebody is waiting. *late: only time passed. */
+static enum result send_probe(struct milvus_link *link, int64_t deadline_ms, bool *late, struct err *err)
 {
     Mv__Empty nothing = MV__EMPTY__INIT;
     struct milvus_call call = {
@@ -220,6 +221,7 @@ static enum result send_probe(struct milvus_link *link, int64_t deadline_ms, str
     for (size_t i = 0; i < WRITE_CHANNELS; i++)
         grpc_channel_reset_connect_backoff(link->write[i]);
     enum result r = attempt(link, &path, &call, &status, &reply, err);
+    *late = r && status == GRPC_STATUS_DEADLINE_EXCEEDED;
     if (r && status == GRPC_STATUS_UNIMPLEMENTED) /* not Milvus, or before 2.3; something answers */
         r = err_set(err, ERR_UNAVAILABLE,
             "what listens on %s is no Milvus (2.3 or later): set --milvus-uri, or MILVUS_HOST and MILVUS_PORT", link->name);
@@ -244,15 +246,19 @@ enum result milvus_link_probe(struct milvus_link *link, int64_t deadline_ms, str
         r = ERR_UNAVAILABLE;
     } else {
         struct err why = {0};
+        bool late = false;
         link->probing = true;
         pthread_mutex_unlock(&link->mutex);
-        r = send_probe(link, until, &why);
+        r = send_probe(link, until, &late, &why);
         pthread_mutex_lock(&link->mutex);
         link->probing = false;
         link->probes++;
         link->down = r != ERR_OK;
-        if (r) {
-            link->why = why;
+        if (!r) {
+            link->why.code = ERR_OK;
+        } else {
+            if (!late || !link->why.code) /* that nobody listens there says more than that time passed */
+                link->why = why;
             link->failed_ms = clock_now_ms();
         }
         pthread_cond_broadcast(&link->cond);

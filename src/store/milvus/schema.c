@@ -7,6 +7,7 @@
  * right dimension. Properties and not the description, because that is the user's, and milvus-lite drops it.
  */
 #include "store/milvus/milvus.h"
+#include "store/milvus/status.h"
 
 #include "base/clock.h"
 #include "base/parse.h"
@@ -81,7 +82,7 @@ static enum result check_extra(const char *collection, const Mv__FieldSchema *f,
         "cannot write to it: choose another collection", collection, f->name);
 }
 
-enum result milvus_check_schema(const Mv__DescribeCollectionReply *reply, struct milvus_collection *out, struct err *err)
+static enum result check_schema(const Mv__DescribeCollectionReply *reply, struct milvus_collection *out, struct err *err)
 {
     const Mv__CollectionSchema *s = reply->schema;
     uint32_t dimension = 0;
@@ -121,6 +122,14 @@ enum result milvus_check_schema(const Mv__DescribeCollectionReply *reply, struct
     for (const char *p = out->name; reply->collection_id == 0 && *p; p++)
         out->id = (int64_t)((uint64_t)out->id * 31 + (uint8_t)*p);
     return ERR_OK;
+}
+
+enum result milvus_check_schema(const Mv__DescribeCollectionReply *reply, struct milvus_collection *out, struct err *err)
+{
+    enum result r = check_schema(reply, out, err);
+    if (r && err)
+        milvus_clean_text(err->message);
+    return r;
 }
 
 /* --- calls ------------------------------------------------------------------------------------------------------ */
@@ -181,6 +190,8 @@ static enum result describe_index(struct milvus *m, int64_t deadline_ms, struct 
     for (size_t i = 0; i < reply->n_index_descriptions && !r; i++)
         if (strcmp(reply->index_descriptions[i]->field_name, "vectors") == 0)
             r = check_index(m, reply->index_descriptions[i], out, err);
+    if (r && err)
+        milvus_clean_text(err->message);
     MILVUS_FREE(reply);
     return r;
 }

@@ -5,6 +5,7 @@
  */
 #include "store/milvus/status.h"
 
+#include "base/parse.h"
 #include "store/milvus/channel.h"
 
 #include <string.h>
@@ -49,6 +50,15 @@ static enum result result_of(const Mv__Status *s)
     }
 }
 
+void milvus_clean_text(char *text)
+{
+    if (parse_is_utf8(text, strlen(text)))
+        return;
+    for (char *p = text; *p; p++)
+        if ((unsigned char)*p >= 0x80)
+            *p = '?';
+}
+
 static int one_line(char *out, size_t size, const char *text)
 {
     size_t n = 0;
@@ -57,6 +67,7 @@ static int one_line(char *out, size_t size, const char *text)
     while (n && ((unsigned char)out[n - 1] == ' ' || (text[n] && ((unsigned char)text[n] & 0xc0) == 0x80)))
         n--; /* no blank at the end, and no half of a character */
     out[n] = '\0';
+    milvus_clean_text(out);
     return (int)n;
 }
 
@@ -81,6 +92,13 @@ enum result milvus_grpc_error(int status, const char *details, const char *name,
     one_line(text, sizeof text, details && *details ? details : "no reason given");
     switch (status) {
     case UNAVAILABLE:
+        if (strstr(text, "CERTIFICATE_VERIFY_FAILED") || strstr(text, "Hostname Verification"))
+            return err_set(err, ERR_UNAVAILABLE,
+                "Milvus on %.100s shows a certificate that cannot be believed: --milvus-ca FILE names its authority, and the host must "
+                "be one that the certificate names (%s)",
+                name, text);
+        if (strstr(text, "WRONG_VERSION_NUMBER"))
+            return err_set(err, ERR_UNAVAILABLE, "what listens on %.100s speaks no TLS: write http:// in --milvus-uri (%s)", name, text);
         return err_set(err, ERR_UNAVAILABLE,
             "Milvus does not answer on %.100s (%s): is it running there? The address is set by --milvus-uri, or MILVUS_HOST and MILVUS_PORT",
             name, text);
