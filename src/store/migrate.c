@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/limits.h"
+#include "filter/filter.h"
 #include "store/store_backend.h"
 
 #include <inttypes.h>
@@ -13,6 +14,7 @@
 
 #define PAGE_ROWS 1000
 #define PAGE_BYTES (4 * LIMIT_MIB) /* of vectors */
+#define SAMPLE_STEP 200            /* records compared at the end with one question to each store */
 #define NOTES 5                    /* of one kind; the numbers say how many there are */
 
 static void note(const struct store_migrate *m, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -256,35 +258,82 @@ static enum result same_thumbnail(const struct pair *p, int64_t fileid, bool *sa
     return r == ERR_NOT_FOUND ? ERR_OK : r;
 }
 
-static enum result check_one(const struct pair *p, int64_t fileid, const char **what, struct err *err)
+/* The records of a step of the sample in one store, in fileid order: one question, and not one for each. */
+static enum result read_step(struct store *store, const struct store_migrate *m, const int64_t *fileids, size_t count,
+    struct store_records *out, struct err *err)
 {
-    struct store_records a = {0}, b = {0};
-    bool same = true;
-    enum result r = store_get_file(p->m->from, p->m->collection, fileid, clock_now_ms() + LIMIT_REQUEST_MS, &a, err);
+    if (count == 1) /* also the lowest number, which Milvus cannot read in a filter */
+        return store_get_file(store, m->collection, fileids[0], clock_now_ms() + LIMIT_REQUEST_MS, out, err);
+    struct filter *filter = NULL;
+    struct buf text;
+    buf_init(&text, LIMIT_FILTER_BYTES);
+    enum result r = ERR_OK;
+    for (size_t i = 0; i < count && !r; i++)
+        r = buf_appendf(&text, "%s%" PRId64, i ? "," : "fileid in [", fileids[i]);
     if (!r)
-        r = store_get_file(p->m->to, p->m->collection, fileid, clock_now_ms() + LIMIT_REQUEST_MS, &b, err);
-    if (!r && a.count) /* of Milvus it may have been deleted meanwhile */
-        *what = b.count ? difference(p, &a.items[0], &b.items[0]) : "record: it is not there";
-    if (!r && a.count && b.count && !*what && p->thumbnails && a.items[0].has_thumbnail)
-        r = same_thumbnail(p, fileid, &same, err);
-    if (!same)
-        *what = "thumbnail";
-    store_records_free(&a);
-    store_records_free(&b);
+        r = buf_append_str(&text, "]");
+    if (!r)
+        r = filter_parse(text.data, text.len, &filter, err);
+    struct store_browse browse = {.from_start = true, .limit = (uint32_t)count, .with_vectors = true, .filter = filter};
+    if (!r)
+        r = store_browse_where(store, m->collection, &browse, clock_now_ms() + LIMIT_REQUEST_MS, out, err);
+    filter_free(filter);
+    buf_free(&text);
     return r;
+}
+
+static enum result compare_step(const struct pair *p, const struct store_records *a, const struct store_records *b,
+    struct store_migrate_report *report, struct err *err)
+{
+    enum result r = ERR_OK;
+    for (size_t i = 0, at = 0; i < a->count && !r; i++) {
+        const struct store_record *x = &a->items[i], *y = NULL;
+        const char *what = "record: it is not there";
+        bool same = true;
+        while (at < b->count && b->items[at].fileid < x->fileid)
+            at++;
+        if (at < b->count && b->items[at].fileid == x->fileid)
+            y = &b->items[at];
+        if (y)
+            what = difference(p, x, y);
+        if (!what && p->thumbnails && x->has_thumbnail)
+            r = same_thumbnail(p, x->fileid, &same, err);
+        if (!same)
+            what = "thumbnail";
+        if (what && report->different++ < NOTES)
+            note(p->m, "fileid %" PRId64 ": another %s", x->fileid, what);
+    }
+    report->sampled += a->count; /* one that was deleted from a Milvus meanwhile is none */
+    return r;
+}
+
+static int compare_ids(const void *a, const void *b)
+{
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return (x > y) - (x < y);
 }
 
 static enum result check_end(const struct pair *p, const struct sample *sample, struct store_migrate_report *report, struct err *err)
 {
-    enum result r = store_count(p->m->from, p->m->collection, 0, &report->source, err);
+    const struct store_migrate *m = p->m;
+    enum result r = store_count(m->from, m->collection, 0, &report->source, err);
     if (!r)
-        r = store_count(p->m->to, p->m->collection, 0, &report->target, err);
-    for (size_t i = 0; i < sample->count && !r; i++) {
-        const char *what = NULL;
-        r = check_one(p, sample->fileids[i], &what, err);
-        report->sampled += !r;
-        if (what && report->different++ < NOTES)
-            note(p->m, "fileid %" PRId64 ": another %s", sample->fileids[i], what);
+        r = store_count(m->to, m->collection, 0, &report->target, err);
+    qsort(sample->fileids, sample->count, sizeof *sample->fileids, compare_ids);
+    for (size_t at = 0, n; at < sample->count && !r; at += n) {
+        struct store_records a = {0}, b = {0};
+        n = sample->count - at < SAMPLE_STEP ? sample->count - at : SAMPLE_STEP;
+        if (sample->fileids[at] == INT64_MIN)
+            n = 1;
+        r = read_step(m->from, m, sample->fileids + at, n, &a, err);
+        if (!r)
+            r = read_step(m->to, m, sample->fileids + at, n, &b, err);
+        if (!r)
+            r = compare_step(p, &a, &b, report, err);
+        store_records_free(&a);
+        store_records_free(&b);
+        if (!r && m->progress && !m->progress(m->user, report->records, report->source))
+            r = err_set(err, ERR_UNAVAILABLE, "stopped while comparing; the same command does it again");
     }
     return r;
 }
