@@ -10,12 +10,15 @@
 
 static const char help[] =
     "usage: lookalike collection list [FLAG…]\n"
-    "       lookalike collection create|stats NAME [FLAG…]\n"
+    "       lookalike collection create NAME [--model MODEL] [--background none|subject|white|black] [FLAG…]\n"
+    "       lookalike collection stats NAME [FLAG…]\n"
     "       lookalike collection drop NAME [--yes] [FLAG…]\n\n"
     "  list             the collections and how many pictures each has\n"
     "  create           make an empty one\n"
     "  stats            what is in one, and what it takes\n"
     "  drop             delete one with all its pictures\n\n"
+    "  --model          the model of a new one, which it keeps; `lookalike model list` names them\n"
+    "  --background     what of its pictures is looked at; docs/models.md\n"
     "  --yes            do not ask before dropping (asked on a terminal only)\n";
 static const char examples[] =
     "\nexamples:\n"
@@ -27,6 +30,7 @@ static const char examples[] =
 struct collection {
     struct cli_args args;
     const char *verb, *name;
+    struct cli_create how;
     bool yes;
 };
 
@@ -157,7 +161,7 @@ static enum result work(const struct collection *c, struct cli_session *session,
     if (strcmp(c->verb, "stats") == 0)
         return stats(c, session, err);
     if (strcmp(c->verb, "create") == 0) {
-        r = cli_session_create(session, c->name, err);
+        r = cli_session_create(session, c->name, &c->how, err);
         if (r == ERR_OK)
             done(c, "created");
         return r;
@@ -172,8 +176,9 @@ static enum result work(const struct collection *c, struct cli_session *session,
 
 static enum result read_arguments(struct collection *c, int argc, char **argv, struct err *err)
 {
-    const struct cli_flag flags[] = {{"--yes", NULL, &c->yes}};
-    enum result r = cli_args_parse(argc, argv, flags, 1, &c->args, err);
+    const struct cli_flag flags[] = {
+        {"--yes", NULL, &c->yes}, {"--model", &c->how.model, NULL}, {"--background", &c->how.background, NULL}};
+    enum result r = cli_args_parse(argc, argv, flags, 3, &c->args, err);
     if (r || c->args.help)
         return r;
     c->verb = c->args.positional_count ? c->args.positional[0] : "";
@@ -181,6 +186,8 @@ static enum result read_arguments(struct collection *c, int argc, char **argv, s
     if (!is_list && strcmp(c->verb, "create") != 0 && strcmp(c->verb, "drop") != 0 &&
         strcmp(c->verb, "stats") != 0)
         return err_set(err, ERR_INVALID, "collection needs one of list, create, drop and stats");
+    if ((c->how.model || c->how.background) && strcmp(c->verb, "create") != 0)
+        return err_set(err, ERR_INVALID, "--model and --background belong to a new collection: collection create");
     if (c->args.positional_count != (is_list ? 1u : 2u))
         return err_set(err, ERR_INVALID,
             is_list ? "collection list takes no name" : "collection %s needs one name", c->verb);

@@ -335,7 +335,7 @@ static enum result prepare_collection(struct import *im, struct cli_session *ses
         return err_set(err, r, "there is no collection \"%s\" in %s; make it with --create", im->collection,
             cli_target_name(im->target));
     if (r == ERR_NOT_FOUND) {
-        r = cli_session_create(session, im->collection, err);
+        r = cli_session_create(session, im->collection, NULL, err);
         if (r == ERR_EXISTS)
             r = cli_session_stats(session, im->collection, &info, err);
     }

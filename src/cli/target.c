@@ -78,9 +78,11 @@ enum result cli_session_list(
     return s->kind->list(s->state, out, count, err);
 }
 
-enum result cli_session_create(struct cli_session *s, const char *collection, struct err *err)
+enum result cli_session_create(
+    struct cli_session *s, const char *collection, const struct cli_create *how, struct err *err)
 {
-    return s->kind->create(s->state, collection, err);
+    static const struct cli_create usual;
+    return s->kind->create(s->state, collection, how ? how : &usual, err);
 }
 
 enum result cli_session_drop(struct cli_session *s, const char *collection, struct err *err)

@@ -43,8 +43,12 @@ struct cli_collection_info {
 /* `*out` is one allocation: free() it. */
 enum result cli_session_list(struct cli_session *session, struct cli_collection_info **out, size_t *count,
     struct err *err) ERR_MUST_USE;
-enum result cli_session_create(
-    struct cli_session *session, const char *collection, struct err *err) ERR_MUST_USE;
+/* NULL members, and NULL for `how`: as the server makes one by itself. */
+struct cli_create {
+    const char *model, *background;
+};
+enum result cli_session_create(struct cli_session *session, const char *collection, const struct cli_create *how,
+    struct err *err) ERR_MUST_USE;
 enum result cli_session_drop(
     struct cli_session *session, const char *collection, struct err *err) ERR_MUST_USE;
 enum result cli_session_stats(struct cli_session *session, const char *collection,

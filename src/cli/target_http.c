@@ -255,10 +255,22 @@ static enum result http_list(void *session, struct cli_collection_info **out, si
     return ERR_OK;
 }
 
-static enum result http_create(void *session, const char *collection, struct err *err)
+static enum result http_create(void *session, const char *collection, const struct cli_create *how, struct err *err)
 {
     struct http_session *s = session;
+    const struct {
+        const char *name, *value;
+    } given[] = {{"model", how->model}, {"background", how->background}};
     enum result r = start_path(s, collection, "", err);
+    for (size_t i = 0, n = 0; r == ERR_OK && i < 2; i++) {
+        if (!given[i].value)
+            continue;
+        r = buf_appendf(&s->path, "%s%s=", n++ ? "&" : "?", given[i].name);
+        if (r == ERR_OK)
+            r = http_client_escape(&s->path, given[i].value, strlen(given[i].value));
+        if (r)
+            return err_set(err, r, "the %s is too long a name", given[i].name);
+    }
     return r ? r : send(s, &(struct http_client_request){.method = "PUT"}, err);
 }
 

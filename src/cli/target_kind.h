@@ -10,7 +10,7 @@ struct cli_target_kind {
     void (*session_close)(void *session);
     bool (*lost)(const void *session);
     enum result (*list)(void *session, struct cli_collection_info **out, size_t *count, struct err *err);
-    enum result (*create)(void *session, const char *collection, struct err *err);
+    enum result (*create)(void *session, const char *collection, const struct cli_create *how, struct err *err);
     enum result (*drop)(void *session, const char *collection, struct err *err);
     enum result (*stats)(
         void *session, const char *collection, struct cli_collection_info *out, struct err *err);

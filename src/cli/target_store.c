@@ -135,10 +135,12 @@ static struct pipeline *pipeline_of(void *session, struct err *err)
     return p;
 }
 
-static enum result store_create_collection(void *session, const char *collection, struct err *err)
+static enum result store_create_collection(
+    void *session, const char *collection, const struct cli_create *how, struct err *err)
 {
     struct pipeline *p = pipeline_of(session, err);
-    return p ? pipeline_create(p, collection, NULL, deadline(), err) : ERR_INTERNAL;
+    const struct pipeline_create options = {.model = how->model, .background = how->background};
+    return p ? pipeline_create(p, collection, &options, deadline(), err) : ERR_INTERNAL;
 }
 
 static enum result store_drop_collection(void *session, const char *collection, struct err *err)

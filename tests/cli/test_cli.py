@@ -227,6 +227,21 @@ def test_not_our_server(run, pictures):
 
 # --- collections ---------------------------------------------------------------------------------------------------
 
+def test_a_collection_with_its_own_model(run, server, name):
+    at = ["--server", server.url]
+    made = run("collection", "create", name, "--model", "efficientnet-lite0", "--background", "none", *at)
+    assert made.returncode == 0, made.stderr
+    stats = server.get(f"/v1/collections/{name}")
+    assert (stats["model"], stats["background"]) == ("efficientnet-lite0", "none")
+    run("collection", "drop", name, "--yes", *at)
+    for flag, value in (("--model", "no&such=model"), ("--background", "pink")):
+        refused = run("collection", "create", name, flag, value, *at)
+        assert refused.returncode == 3 and value in refused.stderr, refused.stderr
+    assert run("collection", "stats", name, *at).returncode == 3, "nothing was made"
+    misplaced = run("collection", "list", "--model", "efficientnet-lite0", *at)
+    assert misplaced.returncode == 2 and "--model" in misplaced.stderr
+
+
 def test_collections(run, server, name):
     at = ("--server", server.url)
     made = run("collection", "create", name, *at)
