@@ -75,7 +75,10 @@ static enum result write_index(struct buf *body, const struct store_stats *s)
 enum result v1_collection_stats(struct route_call *call, struct err *err)
 {
     struct store_stats s;
+    struct store_scale scale;
     enum result r = store_stats(pipeline_store(call->pipeline), call->collection, call->request->deadline_ms, &s, err);
+    if (!r)
+        r = store_scale(pipeline_store(call->pipeline), call->collection, &scale, err);
     if (r)
         return r;
     struct buf *body = &call->reply->body;
@@ -90,6 +93,8 @@ enum result v1_collection_stats(struct route_call *call, struct err *err)
             ",\"items\":%s,\"damaged\":%" PRIu64 ",\"thumbnails\":%s,\"background\":\"%s\",\"bytes\":{\"disk\":%" PRIu64 ",\"memory\":%" PRIu64 "}",
             items, s.damaged, s.settings.thumbnails ? "true" : "false",
             pipeline_background_name(s.settings.background), s.bytes_disk, s.bytes_memory);
+    if (r == ERR_OK && scale.records)
+        r = buf_appendf(body, ",\"similarity\":{\"records\":%" PRIu64 ",\"near\":%.6g,\"far\":%.6g}", scale.records, scale.near, scale.far);
     if (r == ERR_OK)
         r = write_index(body, &s);
     return too_large(r, err);

@@ -56,8 +56,9 @@ static enum result run(struct job *job, void *user, struct buf *result, struct e
     struct tune *t = user;
     struct store_tune_options options = {.progress = on_progress, .user = t};
     struct store_tune_report report;
+    struct pipeline_copier copier;
     t->job = job;
-    enum result r = pipeline_tune_options(t->pipeline, t->collection, &options, err);
+    enum result r = pipeline_tune_options(t->pipeline, t->collection, &copier, &options, err);
     if (!r && t->eval)
         return run_eval(t, &options, result, err);
     if (!r)
@@ -66,8 +67,8 @@ static enum result run(struct job *job, void *user, struct buf *result, struct e
         return r;
     r = buf_appendf(result,
         "{\"rows\":%" PRIu64 ",\"items\":%" PRIu64 ",\"dimension\":%u,\"shrink\":%g,\"queries\":%" PRIu64
-        ",\"drawn\":%" PRIu64 "}",
-        report.rows, report.items, report.dimension, (double)report.shrink, report.queries, report.drawn);
+        ",\"drawn\":%" PRIu64 ",\"copied\":%" PRIu64 "}",
+        report.rows, report.items, report.dimension, (double)report.shrink, report.queries, report.drawn, report.copied);
     return r ? err_set(err, r, "the result of the job is too large") : ERR_OK;
 }
 

@@ -49,6 +49,7 @@ static enum result run_here(struct tuning *t, struct err *err)
     struct config config = {0};
     struct wiring *wiring = NULL;
     struct store_tune_options options = {.progress = on_progress, .user = t};
+    struct pipeline_copier copier;
     enum result r = config_load(&config, t->args.config_argc, t->args.config_argv, err);
     if (r)
         return r;
@@ -56,7 +57,7 @@ static enum result run_here(struct tuning *t, struct err *err)
     if (!r && t->off) {
         r = store_untune(wiring_store(wiring), t->collection, err);
     } else if (!r) {
-        r = pipeline_tune_options(wiring_pipeline(wiring), t->collection, &options, err);
+        r = pipeline_tune_options(wiring_pipeline(wiring), t->collection, &copier, &options, err);
         if (!r && t->eval)
             r = store_eval(wiring_store(wiring), t->collection, &options, &t->evaluation, err);
         else if (!r)
@@ -93,7 +94,8 @@ static void take_result(struct tuning *t, struct json_object *result)
         .dimension = (uint32_t)number_of(result, "dimension"),
         .shrink = (float)number_of(result, "shrink"),
         .queries = (uint64_t)number_of(result, "queries"),
-        .drawn = (uint64_t)number_of(result, "drawn")};
+        .drawn = (uint64_t)number_of(result, "drawn"),
+        .copied = (uint64_t)number_of(result, "copied")};
     t->evaluation.queries = (uint64_t)number_of(result, "queries");
     t->evaluation.items = (uint64_t)number_of(result, "items");
     take_figures(json_member(result, "plain"), &t->evaluation.plain);
@@ -159,8 +161,8 @@ static void print_tune(const struct tuning *t)
     const struct store_tune_report *p = &t->report;
     if (t->args.json) {
         printf("{\"event\":\"summary\",\"tuned\":%s,\"rows\":%" PRIu64 ",\"items\":%" PRIu64 ",\"dimension\":%u,\"queries\":%" PRIu64
-               ",\"drawn\":%" PRIu64 "}\n",
-            t->off ? "false" : "true", p->rows, p->items, p->dimension, p->queries, p->drawn);
+               ",\"drawn\":%" PRIu64 ",\"copied\":%" PRIu64 "}\n",
+            t->off ? "false" : "true", p->rows, p->items, p->dimension, p->queries, p->drawn, p->copied);
         return;
     }
     if (t->args.quiet)
@@ -171,7 +173,9 @@ static void print_tune(const struct tuning *t)
     }
     printf("%s: learned from %" PRIu64 " pictures, %" PRIu64 " items with several; %u dimensions\n", t->collection, p->rows,
         p->items, p->dimension);
-    if (!p->items)
+    if (p->copied)
+        printf("few items have several pictures: changed copies of %" PRIu64 " pictures were learned from as well\n", p->copied);
+    else if (!p->items)
         printf("no item has several pictures: only the common part of all pictures was taken away, which helps little\n");
     if (p->queries)
         printf("%" PRIu64 " past queries were used, and drew %" PRIu64 " pictures\n", p->queries, p->drawn);

@@ -156,6 +156,8 @@ static enum result pass_means(struct learn_fit *f, float *x, struct err *err)
         r = load_balanced(f, at, step, x, err);
         for (size_t i = 0; r == ERR_OK && i < step; i++) {
             enum learn_side side = side_of(f, at + i);
+            if (f->members[at + i].kind == LEARN_COPY && f->members[0].kind != LEARN_COPY)
+                continue; /* pictures as they are say better where their middle is; they come first */
             n[side]++;
             for (uint32_t k = 0; k < d; k++)
                 sums[side][k] += x[i * d + k];

@@ -56,6 +56,13 @@ void learn_projection_free(struct learn_projection *p);
 enum result learn_project(const struct learn_projection *p, enum learn_side side, const float *descriptors,
     size_t n, float *out, struct err *err) ERR_MUST_USE;
 
+/*
+ * The same of plain vectors alone, shape.blocks[0] floats each: what the inner layers would say is taken to be their mean.
+ * Such a search vector tells less.
+ */
+enum result learn_project_plain(const struct learn_projection *p, enum learn_side side, const float *vectors,
+    size_t n, float *out, struct err *err) ERR_MUST_USE;
+
 /* --- fit.c ---------------------------------------------------------------------------------------------- */
 
 enum learn_kind { LEARN_PICTURE, LEARN_COPY }; /* of an item; made from one picture */

@@ -97,3 +97,27 @@ enum result learn_project(const struct learn_projection *p, enum learn_side side
     free(x);
     return ERR_OK;
 }
+
+enum result learn_project_plain(const struct learn_projection *p, enum learn_side side, const float *vectors,
+    size_t n, float *out, struct err *err)
+{
+    uint32_t d = p->shape.dimension, plain = p->shape.blocks[0];
+    float *x = learn_alloc(d, sizeof *x);
+    if (!x)
+        return err_no_memory(err);
+    struct learn_shape first = {.dimension = plain, .block_count = 1, .blocks = {plain}};
+    /* As long as the block of a whole descriptor is. */
+    float scale = p->plain_weight / sqrtf(p->plain_weight * p->plain_weight + (float)(p->shape.block_count - 1));
+    for (size_t row = 0; row < n; row++) {
+        memset(x, 0, d * sizeof *x);
+        memcpy(x, vectors + row * plain, plain * sizeof *x);
+        learn_balance(&first, 1, x, 1);
+        for (uint32_t i = 0; i < plain; i++)
+            x[i] = scale * x[i] - p->mean[side][i];
+        learn_unit(x, plain);
+        project_each(p, x, 1, out + row * p->out);
+        learn_unit(out + row * p->out, p->out);
+    }
+    free(x);
+    return ERR_OK;
+}

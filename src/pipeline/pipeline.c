@@ -12,7 +12,6 @@
  */
 #include "pipeline/pipeline.h"
 
-#include "store/tune.h"
 #include "base/clock.h"
 #include "base/cpu.h"
 #include "base/limits.h"
@@ -204,6 +203,12 @@ static enum result see_picture(struct pipeline *p, const struct pipeline_look *l
 out:
     buf_free(&fetched);
     return r;
+}
+
+enum result pipeline_pixels(struct pipeline *p, const struct pipeline_look *look, const struct pipeline_picture *picture,
+    int64_t deadline_ms, struct image *out, struct err *err)
+{
+    return see_picture(p, look, picture, 0, deadline_ms, out, NULL, err);
 }
 
 /* The picture's vector into `vector`, and its thumbnail into `image` where `side` is not 0. */
@@ -451,19 +456,6 @@ enum result pipeline_update(struct pipeline *p, const char *collection, const st
     if (r)
         return r;
     *found = write.status == ERR_OK;
-    return ERR_OK;
-}
-
-enum result pipeline_tune_options(
-    struct pipeline *p, const char *collection, struct store_tune_options *options, struct err *err)
-{
-    struct store_settings settings;
-    struct pipeline_look look;
-    enum result r = pipeline_open_collection(p, collection, CLOCK_NO_DEADLINE, &settings, &look, err);
-    if (r)
-        return r;
-    options->blocks = look.model->info->manifest.blocks;
-    options->block_count = look.model->info->manifest.block_count;
     return ERR_OK;
 }
 

@@ -115,9 +115,17 @@ enum result pipeline_add(struct pipeline *pipeline, const char *collection, cons
 enum result pipeline_update(struct pipeline *pipeline, const char *collection, const struct pipeline_record *record,
     int64_t deadline_ms, bool *found, struct err *err) ERR_MUST_USE;
 
-/* The blocks of the collection's model, for store/tune.h. They live as long as the pipeline. */
-enum result pipeline_tune_options(
-    struct pipeline *pipeline, const char *collection, struct store_tune_options *options, struct err *err) ERR_MUST_USE;
+/*
+ * For store/tune.h: the blocks of the collection's model, which live as long as the pipeline, and changed copies of the
+ * thumbnails where there are some. `copier` is only room, which has to last until the store's call is over, and so has `collection`.
+ */
+struct pipeline_copier {
+    struct pipeline *pipeline;
+    const char *collection;
+    struct pipeline_look look;
+};
+enum result pipeline_tune_options(struct pipeline *pipeline, const char *collection, struct pipeline_copier *copier,
+    struct store_tune_options *options, struct err *err) ERR_MUST_USE;
 
 /* What is looked for: exactly one of a picture, a record of the collection, a vector. */
 struct pipeline_query {

@@ -2,10 +2,10 @@
  * What is looked for → one vector → hits.
  *
  * A single picture, record or vector is searched for as it is: a picture with its whole descriptor, of which the vector is
- * the beginning. Of several, whose vectors alone count, each is brought to length 1 (else a long one
- * would count for more than its weight says), they are added up by weight, and the sum is brought to the length that
- * the model's vectors have: 1, or for a model without normalisation the mean length of the parts, by weight. A
- * negative weight leads away from what it stands at.
+ * the beginning. Of several each vector is brought to length 1 (else a long one would count for more than its weight
+ * says), they are added up by weight, and the sum is brought to the length that the model's vectors have: 1, or for a
+ * model without normalisation the mean length of the parts, by weight. A negative weight leads away from what it stands
+ * at. The store gets the parts as well: in a collection that was tuned it adds up what was learned of each.
  *
  * Limits of distance and similarity cut the end of a page off: hits are sorted, so that what comes behind a hit that
  * is too far is too far as well.
@@ -82,22 +82,50 @@ static double length_of(const float *v, uint32_t n)
     return sqrt(sum);
 }
 
-/* The sum into `out`, with `part` as room for one vector and `sum` for the sum. */
-static enum result combine(const struct target *t, const struct pipeline_search *s, float *part, double *sum, float *out, struct err *err)
+/* What one search looks for, as the store wants it. */
+struct looked_for {
+    float *vector; /* room for a descriptor */
+    uint32_t dimension;
+    float *descriptors; /* of the parts, one after the other, each with that room */
+    struct store_query_part parts[LIMIT_QUERIES];
+    uint32_t part_count;
+};
+
+/* Descriptors of all queries; the store is told of them as parts. */
+static enum result take_parts(const struct target *t, const struct pipeline_search *s, struct looked_for *l, struct err *err)
 {
-    uint32_t n = t->settings.dimension;
-    double weights = 0, lengths = 0, total = 0;
+    size_t room = room_for_descriptor(t) / sizeof(float);
+    l->descriptors = malloc(s->query_count * room * sizeof(float));
+    if (!l->descriptors)
+        return err_no_memory(err);
     for (size_t i = 0; i < s->query_count; i++) {
         const struct pipeline_query *q = &s->queries[i];
-        uint32_t unused;
-        enum result r = vector_of_query(t, q, part, &unused, err);
+        struct store_query_part *part = &l->parts[i];
+        float *to = l->descriptors + i * room;
+        *part = (struct store_query_part){.fileid = q->fileid, .weight = q->weight};
+        enum result r = vector_of_query(t, q, to, &part->dimension, err);
         if (r)
             return r;
-        double length = length_of(part, n);
-        weights += fabs(q->weight);
-        lengths += fabs(q->weight) * length;
+        if (!q->has_fileid)
+            part->descriptor = to;
+    }
+    l->part_count = (uint32_t)s->query_count;
+    return ERR_OK;
+}
+
+/* The sum of the parts' vectors into l->vector, with `sum` as room for it. */
+static enum result combine(const struct target *t, const struct pipeline_search *s, double *sum, struct looked_for *l, struct err *err)
+{
+    uint32_t n = t->settings.dimension;
+    size_t room = room_for_descriptor(t) / sizeof(float);
+    double weights = 0, lengths = 0, total = 0;
+    for (size_t i = 0; i < s->query_count; i++) {
+        const float *part = l->descriptors + i * room;
+        double weight = s->queries[i].weight, length = length_of(part, n);
+        weights += fabs(weight);
+        lengths += fabs(weight) * length;
         for (uint32_t k = 0; length > 0 && k < n; k++)
-            sum[k] += q->weight * (double)part[k] / length;
+            sum[k] += weight * (double)part[k] / length;
     }
     for (uint32_t k = 0; k < n; k++)
         total += sum[k] * sum[k];
@@ -105,22 +133,29 @@ static enum result combine(const struct target *t, const struct pipeline_search 
         return err_set_field(err, ERR_INVALID, "queries", "queries: together they say nothing, as their weights cancel each other out");
     double want = t->look.model->info->manifest.l2_normalise ? 1 : lengths / weights;
     for (uint32_t k = 0; k < n; k++)
-        out[k] = (float)(sum[k] * want / sqrt(total));
+        l->vector[k] = (float)(sum[k] * want / sqrt(total));
+    l->dimension = n;
     return ERR_OK;
 }
 
-static enum result vector_of_search(
-    const struct target *t, const struct pipeline_search *s, float *out, uint32_t *n, struct err *err)
+static enum result find_out(const struct target *t, const struct pipeline_search *s, struct looked_for *l, struct err *err)
 {
+    l->vector = malloc(room_for_descriptor(t));
+    if (!l->vector)
+        return err_no_memory(err);
     if (s->query_count == 0)
-        return vector_of_picture(t, &s->picture, out, n, err);
-    if (s->query_count == 1)
-        return vector_of_query(t, &s->queries[0], out, n, err);
-    float *part = malloc(room_for_descriptor(t));
-    *n = t->settings.dimension;
+        return vector_of_picture(t, &s->picture, l->vector, &l->dimension, err);
+    if (s->query_count == 1 && !s->queries[0].has_fileid)
+        return vector_of_query(t, &s->queries[0], l->vector, &l->dimension, err);
+    enum result r = take_parts(t, s, l, err);
+    if (r == ERR_OK && s->query_count == 1) { /* the vector of the record as it is */
+        l->dimension = l->parts[0].dimension;
+        memcpy(l->vector, l->descriptors, l->dimension * sizeof *l->vector);
+        return ERR_OK;
+    }
     double *sum = calloc(t->settings.dimension, sizeof *sum);
-    enum result r = part && sum ? combine(t, s, part, sum, out, err) : err_no_memory(err);
-    free(part);
+    if (r == ERR_OK)
+        r = sum ? combine(t, s, sum, l, err) : err_no_memory(err);
     free(sum);
     return r;
 }
@@ -153,7 +188,7 @@ static enum result leave_away(const struct target *t, const struct pipeline_sear
     if (!similarities)
         return err_no_memory(err);
     enum result r = pipeline_similarities(t->pipeline, t->collection, hits, similarities, err);
-    for (kept = 0; r == ERR_OK && kept < hits->count && (double)similarities[kept] >= s->min_similarity; kept++)
+    for (kept = 0; r == ERR_OK && kept < hits->count && similarities[kept] >= (float)s->min_similarity; kept++)
         ;
     if (r == ERR_OK)
         cut_off(hits, kept);
@@ -165,12 +200,13 @@ static enum result run(const struct target *t, const struct pipeline_search *s, 
     struct store_records *out, struct err *err)
 {
     struct store_records hits = {0};
-    uint32_t dimension = 0;
-    float *vector = malloc(room_for_descriptor(t));
-    enum result r = vector ? vector_of_search(t, s, vector, &dimension, err) : err_no_memory(err);
+    struct looked_for l = {0};
+    enum result r = find_out(t, s, &l, err);
     if (r == ERR_OK) {
-        struct store_query query = {.vector = vector,
-            .dimension = dimension,
+        struct store_query query = {.vector = l.vector,
+            .dimension = l.dimension,
+            .parts = l.parts,
+            .part_count = l.part_count,
             .limit = s->limit,
             .offset = s->offset,
             .group = s->group,
@@ -187,7 +223,8 @@ static enum result run(const struct target *t, const struct pipeline_search *s, 
         *out = hits;
     else
         store_records_free(&hits);
-    free(vector);
+    free(l.vector);
+    free(l.descriptors);
     return r;
 }
 

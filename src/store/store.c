@@ -245,6 +245,13 @@ void store_facets_free(struct store_facets *facets)
     *facets = (struct store_facets){0};
 }
 
+enum result store_scale(struct store *store, const char *collection, struct store_scale *out, struct err *err)
+{
+    *out = (struct store_scale){0};
+    enum result r = check_call(collection, 0, err);
+    return r || !store->backend->scale ? r : store->backend->scale(store->state, collection, out, err);
+}
+
 enum result store_thumbnail(struct store *store, const char *collection, int64_t fileid, int64_t deadline_ms,
     struct buf *out, struct err *err)
 {

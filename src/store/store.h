@@ -190,6 +190,14 @@ struct store_records {
 };
 void store_records_free(struct store_records *records);
 
+/* Something that is looked for, or away from: a descriptor, or the record `fileid`, whose descriptor the store has. */
+struct store_query_part {
+    const float *descriptor; /* NULL: the record */
+    uint32_t dimension;      /* of `descriptor`: a vector or a descriptor */
+    int64_t fileid;
+    double weight;
+};
+
 struct store_query {
     const float *vector;    /* finite, and not beyond ±65504: it is rounded to 16 bits as the rows are */
     uint32_t dimension;     /* of `vector`: a vector or a descriptor; 0: a descriptor, for which the caller vouches */
@@ -198,6 +206,9 @@ struct store_query {
     bool with_vectors;
     bool exact;                  /* the true nearest, whatever it costs; a backend may always do so */
     const struct filter *filter; /* only records it is true for are hits */
+    /* What `vector` was put together from. A collection that was tuned goes by these, others by `vector` alone. */
+    const struct store_query_part *parts;
+    uint32_t part_count;
 };
 /*
  * Nearest first; equal distances by fileid, so that pages neither overlap nor skip while nothing is written.
@@ -206,6 +217,19 @@ struct store_query {
  */
 enum result store_search(struct store *store, const char *collection, const struct store_query *query,
     int64_t deadline_ms, struct store_records *out, struct err *err) ERR_MUST_USE;
+
+/*
+ * How near pictures of this collection are that have nothing to do with each other, in the distances of its searches: of L2
+ * the distance, else 1 less it, so that smaller is nearer. It changes as the collection grows. `records` 0: not known,
+ * because there are too few, it was not measured yet, or the backend does not measure it.
+ */
+struct store_scale {
+    uint64_t records; /* there were when it was measured */
+    double near;      /* the nearest that is another thing: the median over what was looked for */
+    double far;       /* of arbitrary pairs, on average */
+};
+enum result store_scale(struct store *store, const char *collection, struct store_scale *out,
+    struct err *err) ERR_MUST_USE;
 
 /* The records of one fileid or one itemid (in fileid order), with vectors. None is success. */
 enum result store_get_file(struct store *store, const char *collection, int64_t fileid, int64_t deadline_ms,

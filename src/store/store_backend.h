@@ -37,6 +37,8 @@ struct store_backend {
     /* NULL where the backend cannot. */
     enum result (*facets)(void *state, const char *collection, const struct store_facet_query *query,
         int64_t deadline_ms, struct store_facets *out, struct err *err);
+    /* NULL where nothing is known. */
+    enum result (*scale)(void *state, const char *collection, struct store_scale *out, struct err *err);
     enum result (*thumbnail)(void *state, const char *collection, int64_t fileid, int64_t deadline_ms,
         struct buf *out, struct err *err);
     enum result (*check)(void *state, store_check_fn report, void *user, struct err *err);

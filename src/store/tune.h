@@ -10,12 +10,28 @@
 
 #include "store/store.h"
 
+/* Descriptors of changed copies of pictures. */
+struct store_copies {
+    const int64_t *fileids; /* n: which pictures */
+    size_t n;
+    uint32_t each; /* copies of each, the first of them unchanged */
+    float *out;    /* n × each × descriptor, to be filled */
+    bool *made;    /* n, to be filled; false: of that one there are none */
+};
+
 struct store_tune_options {
     const uint32_t *blocks; /* lengths of what follows the vector in a descriptor, as the model's manifest has them */
     uint32_t block_count;
     bool (*progress)(void *user, double done); /* 0…1; true: stop, with ERR_UNAVAILABLE. May be NULL */
     void *user;
+    /*
+     * Makes copies, for collections in which fewer than STORE_TUNE_ITEMS items have several pictures. Called once, with no
+     * lock held. NULL: there are no copies.
+     */
+    enum result (*copies)(void *copier, const struct store_copies *wanted, struct err *err);
+    void *copier;
 };
+#define STORE_TUNE_ITEMS 12
 
 struct store_tune_report {
     uint64_t rows, items; /* learned from; items: those with several pictures. 0: centring only */
@@ -23,10 +39,11 @@ struct store_tune_report {
     float shrink;
     uint64_t queries; /* past queries that were used */
     uint64_t drawn;   /* pictures that they drew */
+    uint64_t copied;  /* pictures of which changed copies were made to learn from */
 };
 
 /*
- * Learn, write it down durably, and search by it from now on. Searches go on meanwhile; at the end the collection is
+ * Learn, from items with several pictures or, where there are too few, from changed copies; write it down durably, and search by it from now on. Searches go on meanwhile; at the end the collection is
  * closed and opened anew, for which running calls are waited for. ERR_UNSUPPORTED for another metric than L2.
  */
 enum result store_tune(struct store *store, const char *collection, const struct store_tune_options *options,

@@ -127,6 +127,57 @@ static void test_one_and_many(void **unused)
     free(rows);
 }
 
+/* A vector without its inner layers: the same where there are none, and near it where they say little. */
+static void test_plain_alone(void **unused)
+{
+    static const struct learn_shape two_blocks = {.dimension = D, .block_count = 2, .blocks = {D - 16, 16}};
+    struct rows *rows = make_rows();
+    struct err err = {0};
+    struct learn_set set = {.count = N, .group = rows->group, .read = read_rows, .user = rows};
+    for (int i = 0; i < 2; i++) {
+        struct learn_projection p = {0};
+        assert_int_equal(learn_fit(i ? &two_blocks : &one_block, &set, &(struct learn_options){.out = 16}, &p, &err), ERR_OK);
+        for (int k = 0; k < N; k += 7) {
+            float whole[16], alone[16], dot = 0;
+            assert_int_equal(learn_project(&p, LEARN_QUERY, rows->x[k], 1, whole, &err), ERR_OK);
+            assert_int_equal(learn_project_plain(&p, LEARN_QUERY, rows->x[k], 1, alone, &err), ERR_OK);
+            for (int j = 0; j < 16; j++)
+                dot += whole[j] * alone[j];
+            assert_true(dot > (i ? 0.8f : 0.9999f));
+        }
+        learn_projection_free(&p);
+    }
+    free(rows);
+}
+
+/* Copies of one picture teach what groups would, and do not move the mean of pictures. */
+static void test_copies(void **unused)
+{
+    struct rows *rows = make_rows();
+    struct learn_projection with = {0}, without = {0};
+    struct err err = {0};
+    int64_t group[N];
+    uint8_t kind[N];
+    for (int i = 0; i < N; i++) { /* half of the rows are pictures of nobody knows what, half are copies */
+        kind[i] = i % 2 ? LEARN_COPY : LEARN_PICTURE;
+        group[i] = i % 2 ? rows->group[i] : i;
+    }
+    struct learn_set set = {.count = N, .group = group, .kind = kind, .read = read_rows, .user = rows};
+    assert_int_equal(learn_fit(&one_block, &set, &(struct learn_options){0}, &with, &err), ERR_OK);
+    assert_int_equal(with.groups, ITEMS);
+    assert_int_equal(with.copies, ITEMS);
+    for (int i = 1; i < N; i += 2)
+        group[i] = i;
+    assert_int_equal(learn_fit(&one_block, &set, &(struct learn_options){0}, &without, &err), ERR_OK);
+    assert_int_equal(without.groups, 0);
+    assert_true(map_of(&with, rows) > map_of(&without, rows) + 0.2);
+    for (uint32_t k = 0; k < D; k++)
+        assert_true(fabsf(with.mean[LEARN_ROW][k] - without.mean[LEARN_ROW][k]) < 1e-6f);
+    learn_projection_free(&with);
+    learn_projection_free(&without);
+    free(rows);
+}
+
 static bool stop(void *user, double done)
 {
     assert_true(done >= 0 && done <= 1);
@@ -199,6 +250,7 @@ static void test_adapt(void **unused)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_learns), cmocka_unit_test(test_one_and_many),
-        cmocka_unit_test(test_refusals), cmocka_unit_test(test_judge), cmocka_unit_test(test_adapt)};
+        cmocka_unit_test(test_refusals), cmocka_unit_test(test_judge), cmocka_unit_test(test_plain_alone),
+        cmocka_unit_test(test_copies), cmocka_unit_test(test_adapt)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

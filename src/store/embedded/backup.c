@@ -268,6 +268,32 @@ static enum result verify_rows(struct run *run, const struct moment *m, uint64_t
     return r;
 }
 
+/*
+ * What tune learned and the past queries. Each file is whole at any time, and neither has a part in the change number,
+ * so they are copied whether records changed or not.
+ */
+static enum result copy_learned(struct run *run, struct backup_collection *to, struct err *err)
+{
+    static const char *const names[] = {"projection", "queries"};
+    enum result r = ERR_OK;
+    embedded_past_save(&run->c->past);
+    for (size_t i = 0; !r && i < sizeof names / sizeof *names; i++) {
+        char path[EMBEDDED_PATH_MAX];
+        struct stat st;
+        r = embedded_path(path, run->c->path, names[i], err);
+        int fd = r ? -1 : open(path, O_RDONLY | O_CLOEXEC);
+        if (!r && fd < 0 && errno != ENOENT)
+            r = err_set_errno(err, errno, "cannot read %s", path);
+        if (!r && fd >= 0 && fstat(fd, &st))
+            r = err_set_errno(err, errno, "cannot read %s", path);
+        if (!r && fd >= 0)
+            r = copy_file(run, to, names[i], fd, (uint64_t)st.st_size, err);
+        if (fd >= 0)
+            close(fd);
+    }
+    return r;
+}
+
 static enum result copy_collection(
     struct run *run, const struct moment *m, struct backup_collection *to, struct err *err)
 {
@@ -287,21 +313,37 @@ static enum result copy_collection(
         r = copy_file(run, to, "vectors.f16", run->c->vectors.fd, vectors, err);
     if (!r && m->pictures)
         r = copy_database(run, to, "pictures.db", m->pictures, err);
+    if (!r)
+        r = copy_learned(run, to, err);
     return r ? r : embedded_sync_folder(run->sys, path, err);
 }
 
-static enum result copy_list(struct backup_collection *to, const struct backup_collection *old, struct err *err)
+static bool is_learned(const struct backup_file *f)
 {
+    return strcmp(f->name, "projection") == 0 || strcmp(f->name, "queries") == 0;
+}
+
+static enum result copy_list(
+    struct run *run, struct backup_collection *to, const struct backup_collection *old, struct err *err)
+{
+    char path[EMBEDDED_PATH_MAX], name[LIMIT_COLLECTION_NAME + 16];
     enum result r = ERR_OK;
     to->records = old->records;
     for (size_t k = 0; !r && k < old->count; k++) {
+        if (is_learned(&old->files[k]))
+            continue;
         struct backup_file *f = &to->files[to->count++];
         snprintf(f->name, sizeof f->name, "%s", old->files[k].name);
         f->size = old->files[k].size;
         for (size_t p = 0; !r && p < old->files[k].count; p++)
             r = backup_file_add(f, &old->files[k].pieces[p], err);
     }
-    return r;
+    snprintf(name, sizeof name, "collections/%s", to->name);
+    if (!r)
+        r = copy_learned(run, to, err);
+    if (!r)
+        r = embedded_path(path, run->folder, name, err);
+    return r ? r : embedded_sync_folder(run->sys, path, err);
 }
 
 /* Did nothing change since the run before, and is all of that still there? */
@@ -328,7 +370,7 @@ static enum result back_up_taken(struct run *run, struct backup_collection *to, 
         return r;
     to->id = run->c->meta.id;
     to->change = m.change;
-    r = unchanged(run, to, old) ? copy_list(to, old, err) : copy_collection(run, &m, to, err);
+    r = unchanged(run, to, old) ? copy_list(run, to, old, err) : copy_collection(run, &m, to, err);
     moment_end(run, &m);
     return r;
 }

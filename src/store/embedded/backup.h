@@ -5,10 +5,10 @@
  *     DIR/LOCK                                flock()ed while one is being made
  *     DIR/collections/NAME/FILE.INDEX.HASH    pieces of FILE, 16 MiB each but the last; `cat FILE.*` gives FILE back
  *
- * FILE is meta.db, vectors.f16 or pictures.db of the collection, as the store itself has them; INDEX counts
+ * FILE is meta.db, vectors.f16, pictures.db, projection or queries of the collection, as the store itself has them; INDEX counts
  * from 000000, HASH is XXH3-128 of the piece. MANIFEST is text, a line each:
  *
- *     lookalike-backup 1
+ *     lookalike-backup 2
  *     collection NAME ID CHANGE RECORDS       ID and CHANGE of its meta.db
  *     file FILE SIZE
  *     piece HASH SIZE                         in the order of INDEX
@@ -25,8 +25,8 @@
 #include "store/backup.h"
 #include "store/embedded/sys.h"
 
-#define BACKUP_FORMAT 1
-#define BACKUP_FILES 3 /* of one collection */
+#define BACKUP_FORMAT 2 /* 1 was without projection and queries, and is read as well */
+#define BACKUP_FILES 5 /* of one collection */
 
 struct backup_piece {
     uint64_t hash[2]; /* high, low */

@@ -13,7 +13,8 @@
 
 #define MANIFEST_MAX (256 * LIMIT_MIB)
 
-static const char *const file_names[BACKUP_FILES] = {"meta.db", "vectors.f16", "pictures.db"};
+static const char *const file_names[BACKUP_FILES] = {
+    "meta.db", "vectors.f16", "pictures.db", "projection", "queries"};
 
 /* --- memory --------------------------------------------------------------------------------------------- */
 

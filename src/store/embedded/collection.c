@@ -76,8 +76,9 @@ enum result embedded_collection_open(
     clock_cond_init(&c->arrival);
     embedded_columns_init(&c->columns);
     embedded_space_init(&c->space);
-    embedded_past_init(&c->past);
+    embedded_past_init(&c->past, c, place->keeper);
     embedded_graph_init(&c->graph, c, place->keeper);
+    embedded_scale_init(&c->scale, c, place->keeper);
 
     enum result r = embedded_path(file, path, "meta.db", err);
     if (!r)
@@ -101,9 +102,10 @@ enum result embedded_collection_open(
     if (r) {
         embedded_collection_close(c);
     } else {
-        embedded_past_load(c);
+        embedded_past_load(&c->past);
         embedded_space_load(c);
         embedded_graph_start(&c->graph);
+        embedded_scale_start(&c->scale);
         *out = c;
     }
     return r;
@@ -113,8 +115,9 @@ void embedded_collection_close(struct embedded_collection *c)
 {
     if (!c)
         return;
+    embedded_scale_close(&c->scale); /* it searches */
     embedded_graph_close(&c->graph);
-    embedded_past_close(c);
+    embedded_past_close(&c->past);
     embedded_space_free(&c->space);
     embedded_columns_free(&c->columns);
     embedded_readers_free(&c->readers);

@@ -13,6 +13,7 @@
 #define STORE_EMBEDDED_COLLECTION_H
 
 #include "kernel/kernel.h"
+#include "store/embedded/scale.h"
 #include "store/embedded/columns.h"
 #include "store/embedded/graph.h"
 #include "store/embedded/pictures.h"
@@ -44,6 +45,7 @@ struct embedded_collection {
     _Atomic uint64_t ahead;  /* of slots.seq while a commit may be in meta.db and not yet in memory */
     struct embedded_space space;
     struct embedded_past past;
+    struct embedded_scale scale;
 
     _Atomic uint64_t number; /* the next write number */
     _Atomic uint64_t count;
@@ -83,6 +85,11 @@ void embedded_collection_resume(struct embedded_collection *c);
 /* --- search.c ------------------------------------------------------------------------------------------- */
 enum result embedded_collection_search(struct embedded_collection *c, const struct store_query *query,
     int64_t deadline_ms, struct store_records *out, struct err *err) ERR_MUST_USE;
+/* The same, leaving no trace among the past queries. */
+enum result embedded_collection_find(struct embedded_collection *c, const struct store_query *query,
+    int64_t deadline_ms, struct store_records *out, struct err *err) ERR_MUST_USE;
+/* From what embedded_query_vector() made to a sound slot that the caller's snapshot sees; false: no memory. */
+bool embedded_collection_distance(struct embedded_collection *c, float *vector, uint32_t slot, float *out);
 /* May the vector of a visible slot be used? Reads it the first time. The caller is inside a snapshot. */
 bool embedded_collection_sound(struct embedded_collection *c, uint32_t slot);
 

@@ -578,6 +578,17 @@ static enum result embedded_facets(void *state, const char *name, const struct s
     return r;
 }
 
+static enum result embedded_scale(void *state, const char *name, struct store_scale *out, struct err *err)
+{
+    struct entry *entry = NULL;
+    enum result r = acquire(state, name, CLOCK_NO_DEADLINE, &entry, err);
+    if (r)
+        return r;
+    embedded_scale_get(&entry->collection->scale, out);
+    release(state, entry);
+    return ERR_OK;
+}
+
 enum result store_embedded_save_index(struct store *store, const char *collection, struct err *err)
 {
     struct entry *entry = NULL;
@@ -725,6 +736,7 @@ static const struct store_backend backend = {
     .get = embedded_get,
     .browse = embedded_browse,
     .facets = embedded_facets,
+    .scale = embedded_scale,
     .thumbnail = embedded_thumbnail,
     .check = embedded_check,
     .backup = embedded_backup,

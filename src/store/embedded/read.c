@@ -407,7 +407,8 @@ enum result embedded_collection_stats(
     struct embedded_collection *c, int64_t deadline_ms, struct store_stats *out, struct err *err)
 {
     static const char *const files[] = {
-        "meta.db", "meta.db-wal", "vectors.f16", "pictures.db", "pictures.db-wal", "derived/index"};
+        "meta.db", "meta.db-wal", "vectors.f16", "pictures.db", "pictures.db-wal",
+        "projection", "queries", "derived/index"};
     struct store_stats stats = {.settings = c->meta.settings};
     enum result r = verify_all(c, deadline_ms, err);
     if (!r)

@@ -20,6 +20,7 @@
 #include "store/embedded/collection.h"
 
 #include "base/clock.h"
+#include "store/embedded/query.h"
 #include "store/embedded/searchable.h"
 #include "store/embedded/topk.h"
 #include "store/store_backend.h"
@@ -38,7 +39,6 @@ struct scan {
     const struct store_query *query;
     float *vector; /* the query, rounded */
     float norm;    /* its length */
-    bool plain;    /* of a tuned collection: by the vectors, as where it is not tuned; there is no index of those */
     int64_t deadline_ms;
 };
 
@@ -63,7 +63,7 @@ bool embedded_collection_sound(struct embedded_collection *c, uint32_t i)
 static float key_of(const struct scan *s, uint32_t i, const uint16_t *x)
 {
     const struct embedded_collection *c = s->c;
-    uint32_t dim = s->plain ? c->meta.settings.dimension : embedded_searchable_dimension(c);
+    uint32_t dim = embedded_searchable_dimension(c);
     if (c->meta.settings.metric == STORE_L2)
         return c->kernel->l2sq_f16(s->vector, x, dim);
     float dot = c->kernel->dot_f16(s->vector, x, dim);
@@ -79,17 +79,10 @@ static float distance_of(const struct embedded_collection *c, float key)
     return c->meta.settings.metric == STORE_L2 ? key : 0 - key; /* never −0 */
 }
 
-static const uint16_t *row_of(const struct scan *s, uint32_t i)
-{
-    if (!s->plain)
-        return embedded_searchable_row(s->c, i);
-    return embedded_collection_sound(s->c, i) ? (const uint16_t *)(const void *)embedded_vectors_at(&s->c->vectors, i) : NULL;
-}
-
 static void look(const struct scan *s, uint32_t i, uint64_t seq, struct embedded_topk *top)
 {
     const struct embedded_slot *slot = embedded_slots_at(&s->c->slots, i);
-    const uint16_t *row = embedded_slot_visible(slot, seq) ? row_of(s, i) : NULL;
+    const uint16_t *row = embedded_slot_visible(slot, seq) ? embedded_searchable_row(s->c, i) : NULL;
     if (!row)
         return;
     float key = key_of(s, i, row);
@@ -113,7 +106,7 @@ static enum result scan(const struct scan *s, uint64_t seq, struct embedded_topk
 {
     const struct embedded_slots *slots = &s->c->slots;
     size_t count = 0;
-    if (!s->plain && embedded_space_tuned(&s->c->space)) { /* many rows at once cost far less than one by one */
+    if (embedded_space_tuned(&s->c->space)) { /* many rows at once cost far less than one by one */
         enum result r = embedded_space_fill_all(s->c, s->deadline_ms, err);
         if (r)
             return r;
@@ -224,7 +217,7 @@ static enum result enter(struct scan *s, struct embedded_snapshot *snapshot, str
         r = embedded_columns_prepare(c, s->deadline_ms, err);
     if (r)
         return r;
-    s->index = s->plain ? NULL : embedded_graph_enter(&c->graph);
+    s->index = embedded_graph_enter(&c->graph);
     if (s->query->filter)
         r = embedded_columns_select(c, s->query->filter, s->deadline_ms, snapshot, &s->selection, err);
     else
@@ -267,7 +260,7 @@ static enum result find_and_fetch(struct scan *s, struct embedded_reading *g, st
         embedded_graph_leave(&s->c->graph);
     if (!r && !s->index)
         embedded_topk_sort(&top);
-    if (!r && !s->plain && embedded_space_tuned(&s->c->space))
+    if (!r && embedded_space_tuned(&s->c->space))
         same_first(s, &top);
     if (!r)
         r = embedded_readers_take(&s->c->readers, s->deadline_ms, &reader, err);
@@ -308,25 +301,36 @@ static enum result try_rounds(struct scan *s, struct store_records *out, struct 
     }
 }
 
-enum result embedded_collection_search(struct embedded_collection *c, const struct store_query *query,
+enum result embedded_collection_find(struct embedded_collection *c, const struct store_query *query,
     int64_t deadline_ms, struct store_records *out, struct err *err)
 {
     uint32_t dim = embedded_searchable_dimension(c);
-    const struct store_settings *settings = &c->meta.settings;
     struct scan s = {.c = c, .query = query, .deadline_ms = deadline_ms};
-    s.plain = embedded_space_tuned(&c->space) && query->dimension == settings->dimension &&
-              settings->descriptor > settings->dimension;
-    if (s.plain)
-        dim = settings->dimension;
     s.vector = malloc(dim * sizeof *s.vector);
-    enum result r = s.vector ? embedded_searchable_query(c, query->vector, query->dimension, s.vector, err)
-                             : err_no_memory(err);
+    enum result r = s.vector ? embedded_query_vector(c, query, deadline_ms, s.vector, err) : err_no_memory(err);
     if (!r) {
         s.norm = sqrtf(c->kernel->dot_f32(s.vector, s.vector, dim));
         r = try_rounds(&s, out, err);
-        if (!r && (query->dimension == 0 || query->dimension == c->meta.settings.descriptor))
-            embedded_past_add(c, query->vector);
     }
     free(s.vector);
     return r;
+}
+
+enum result embedded_collection_search(struct embedded_collection *c, const struct store_query *query,
+    int64_t deadline_ms, struct store_records *out, struct err *err)
+{
+    enum result r = embedded_collection_find(c, query, deadline_ms, out, err);
+    if (!r && query->part_count == 0 && (query->dimension == 0 || query->dimension == c->meta.settings.descriptor))
+        embedded_past_add(&c->past, query->vector);
+    return r;
+}
+
+bool embedded_collection_distance(struct embedded_collection *c, float *vector, uint32_t slot, float *out)
+{
+    uint32_t dim = embedded_searchable_dimension(c);
+    struct scan s = {.c = c, .vector = vector, .norm = sqrtf(c->kernel->dot_f32(vector, vector, dim))};
+    const uint16_t *row = embedded_searchable_row(c, slot);
+    if (row)
+        *out = distance_of(c, key_of(&s, slot, row));
+    return row != NULL;
 }

@@ -33,10 +33,8 @@ enum result embedded_searchable_query(const struct embedded_collection *c, const
 {
     const struct store_settings *settings = &c->meta.settings;
     uint32_t dim = settings->dimension, whole = settings->descriptor;
-    bool tuned = embedded_space_tuned(&c->space);
-    if (given == dim && whole > dim)
-        tuned = false; /* a vector without what tune goes by: it is compared with vectors */
-    if (tuned)
+    bool tuned = embedded_space_tuned(&c->space), complete = given != dim || whole == dim;
+    if (tuned && complete)
         dim = whole;
     uint16_t *halves = malloc(dim * sizeof *halves);
     float *floats = malloc(dim * sizeof *floats);
@@ -46,7 +44,7 @@ enum result embedded_searchable_query(const struct embedded_collection *c, const
     if (!r)
         c->kernel->f16_to_f32(halves, tuned ? floats : out, dim);
     if (!r && tuned)
-        r = embedded_space_query(c, floats, out, err);
+        r = embedded_space_query(c, floats, complete, out, err);
     free(halves);
     free(floats);
     return r;

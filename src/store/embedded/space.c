@@ -1,5 +1,5 @@
 /*
- * derived/projection, all numbers as in memory (little-endian):
+ * The file projection, all numbers as in memory (little-endian):
  *
  *     header    struct space_header; its checksum is XXH3-64 of the header before it and of all that follows
  *     means     2 × dimension floats
@@ -8,8 +8,9 @@
  *     drawn     drawn_count × struct embedded_drawn
  *     places    drawn_count × out floats
  *
- * Written aside, fsynced and renamed. A file that is not whole, byte for byte, or not of this collection is as good as
- * none: the collection is searched untuned.
+ * Written aside, fsynced and renamed. It is not among what is derived, though it was made of the descriptors: the past
+ * queries that took part are gone, and whoever removes derived/ does not want to lose what was learned. A file that is
+ * not whole, byte for byte, or not of this collection is as good as none: the collection is searched untuned.
  */
 #include "store/embedded/space.h"
 
@@ -115,15 +116,6 @@ static uint64_t sum_of(const struct space_header *h, const struct part *parts, s
     return sum;
 }
 
-static enum result path_of(const struct embedded_collection *c, const char *name, char *out, struct err *err)
-{
-    char folder[EMBEDDED_PATH_MAX];
-    enum result r = embedded_path(folder, c->path, "derived", err);
-    if (!r && c->sys->mkdir(folder, 0777) && errno != EEXIST)
-        r = err_set_errno(err, errno, "cannot make the folder %s", folder);
-    return r ? r : embedded_path(out, folder, name, err);
-}
-
 static enum result write_parts(struct embedded_collection *c, int fd, const struct space_header *h,
     const struct part *parts, size_t n, struct err *err)
 {
@@ -141,7 +133,7 @@ static enum result write_parts(struct embedded_collection *c, int fd, const stru
 
 enum result embedded_space_save(struct embedded_collection *c, const struct embedded_space *given, struct err *err)
 {
-    char aside[EMBEDDED_PATH_MAX], path[EMBEDDED_PATH_MAX], folder[EMBEDDED_PATH_MAX];
+    char aside[EMBEDDED_PATH_MAX], path[EMBEDDED_PATH_MAX];
     struct embedded_space s = *given;
     struct part parts[6];
     size_t n = list_parts(&s, parts);
@@ -163,9 +155,9 @@ enum result embedded_space_save(struct embedded_collection *c, const struct embe
     h.copies = s.p.copies;
     h.shape = s.p.shape;
     h.checksum = sum_of(&h, parts, n);
-    enum result r = path_of(c, "projection", path, err);
+    enum result r = embedded_path(path, c->path, "projection", err);
     if (!r)
-        r = path_of(c, "projection.new", aside, err);
+        r = embedded_path(aside, c->path, "projection.new", err);
     if (r)
         return r;
     int fd = c->sys->open(aside, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
@@ -176,9 +168,7 @@ enum result embedded_space_save(struct embedded_collection *c, const struct embe
     if (!r && c->sys->rename(aside, path))
         r = err_set_errno(err, errno, "cannot rename %s", aside);
     if (!r)
-        r = embedded_path(folder, c->path, "derived", err);
-    if (!r)
-        r = embedded_sync_folder(c->sys, folder, err);
+        r = embedded_sync_folder(c->sys, c->path, err);
     if (r)
         c->sys->unlink(aside);
     return r;
@@ -187,7 +177,7 @@ enum result embedded_space_save(struct embedded_collection *c, const struct embe
 enum result embedded_space_remove(struct embedded_collection *c, struct err *err)
 {
     char path[EMBEDDED_PATH_MAX];
-    enum result r = path_of(c, "projection", path, err);
+    enum result r = embedded_path(path, c->path, "projection", err);
     if (!r && c->sys->unlink(path) && errno != ENOENT)
         r = err_set_errno(err, errno, "cannot remove the file %s", path);
     return r;
@@ -252,7 +242,7 @@ void embedded_space_load(struct embedded_collection *c)
 {
     char path[EMBEDDED_PATH_MAX];
     struct embedded_space *s = &c->space;
-    if (c->meta.settings.metric != STORE_L2 || path_of(c, "projection", path, NULL))
+    if (c->meta.settings.metric != STORE_L2 || embedded_path(path, c->path, "projection", NULL))
         return;
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
@@ -414,16 +404,41 @@ enum result embedded_space_fill_all(struct embedded_collection *c, int64_t deadl
     return ERR_OK;
 }
 
-enum result embedded_space_query(
-    const struct embedded_collection *c, const float *descriptor, float *out, struct err *err)
+enum result embedded_space_place(
+    struct embedded_collection *c, const struct embedded_row *row, float *out, struct err *err)
 {
     const struct embedded_space *s = &c->space;
+    const float *place = drawn_place(s, row->fileid, row->number);
+    if (place) {
+        memcpy(out, place, s->p.out * sizeof *out);
+        return ERR_OK;
+    }
+    float *descriptor = malloc(s->p.shape.dimension * sizeof *descriptor);
+    if (!descriptor)
+        return err_no_memory(err);
+    c->kernel->f16_to_f32((const uint16_t *)(const void *)embedded_vectors_at(&c->vectors, row->slot), descriptor,
+        s->p.shape.dimension);
+    enum result r = learn_project(&s->p, LEARN_ROW, descriptor, 1, out, err);
+    free(descriptor);
+    return r;
+}
+
+void embedded_space_round(const struct embedded_collection *c, float *vector)
+{
     uint16_t halves[LEARN_OUT_MAX];
-    enum result r = learn_project(&s->p, LEARN_QUERY, descriptor, 1, out, err);
-    if (r)
-        return r;
-    c->kernel->f32_to_f16(out, halves, s->p.out);
-    c->kernel->f16_to_f32(halves, out, s->p.out);
-    out[s->p.out] = 0;
-    return ERR_OK;
+    uint32_t out = c->space.p.out;
+    c->kernel->f32_to_f16(vector, halves, out);
+    c->kernel->f16_to_f32(halves, vector, out);
+    vector[out] = 0;
+}
+
+enum result embedded_space_query(
+    const struct embedded_collection *c, const float *vector, bool whole, float *out, struct err *err)
+{
+    const struct learn_projection *p = &c->space.p;
+    enum result r = whole ? learn_project(p, LEARN_QUERY, vector, 1, out, err)
+                          : learn_project_plain(p, LEARN_QUERY, vector, 1, out, err);
+    if (!r)
+        embedded_space_round(c, out);
+    return r;
 }

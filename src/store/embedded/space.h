@@ -1,6 +1,6 @@
 /*
  * What a tuned collection is searched by: rows that a learned projection makes of the descriptors, with one number
- * more that answers hubs (learn/adapt.h). space.c describes the file derived/projection.
+ * more that answers hubs (learn/adapt.h). space.c describes the file projection.
  *
  * A space does not change while its collection is open: tune and untune write or remove the file, and the collection is
  * opened anew. Rows are made behind the open, a slice at a time (graph.c), and before that at their first use: a walk of
@@ -16,6 +16,7 @@
 #include <pthread.h>
 
 struct embedded_collection;
+struct embedded_row;
 struct embedded_space_segment;
 
 /* A row that past queries drew to another place; see learn/adapt.h. */
@@ -41,7 +42,7 @@ struct embedded_space {
 void embedded_space_init(struct embedded_space *s);
 void embedded_space_free(struct embedded_space *s);
 
-/* derived/projection of the collection. Absent, damaged or of another collection: not tuned. */
+/* The file projection of the collection. Absent, damaged or of another collection: not tuned. */
 void embedded_space_load(struct embedded_collection *c);
 enum result embedded_space_save(
     struct embedded_collection *c, const struct embedded_space *s, struct err *err) ERR_MUST_USE;
@@ -61,9 +62,14 @@ static inline bool embedded_space_tuned(const struct embedded_space *s)
 
 /* out + 1 halves, of a sound slot that the caller's snapshot sees. NULL: no memory. */
 const uint16_t *embedded_space_row(struct embedded_collection *c, uint32_t slot);
-/* The descriptor's search vector with a 0 behind it: out + 1 floats, rounded as rows are. */
+/* The first out floats of a record's row, from its slot, whose vector is sound and which nobody uses again meanwhile. */
+enum result embedded_space_place(
+    struct embedded_collection *c, const struct embedded_row *row, float *out, struct err *err) ERR_MUST_USE;
+/* out floats of unit length rounded as rows are, with a 0 behind them. */
+void embedded_space_round(const struct embedded_collection *c, float *vector);
+/* The search vector of a descriptor, or of a vector alone (not `whole`), of out + 1 floats, as embedded_space_round() leaves it. */
 enum result embedded_space_query(
-    const struct embedded_collection *c, const float *descriptor, float *out, struct err *err) ERR_MUST_USE;
+    const struct embedded_collection *c, const float *vector, bool whole, float *out, struct err *err) ERR_MUST_USE;
 /* How the descriptors are made up. ERR_INVALID: the blocks are not those of this collection's. */
 enum result embedded_space_shape(const struct embedded_collection *c, const struct store_tune_options *options,
     struct learn_shape *out, struct err *err) ERR_MUST_USE;

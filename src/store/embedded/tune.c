@@ -1,7 +1,7 @@
 /*
  * tune: the slots of one moment are listed, a projection is learned from their descriptors where they lie, past queries
- * give the second mean, the hubs' numbers and the places they draw rows to, and all of it is written to
- * derived/projection. Then the collection is opened anew, which is what makes it count.
+ * give the second mean, the hubs' numbers and the places they draw rows to, and all of it is written to the file
+ * projection. Then the collection is opened anew, which is what makes it count.
  *
  * While it learns it holds a snapshot, so that no slot is used for another record meanwhile; searches and writes go on.
  *
@@ -24,6 +24,8 @@
 
 #define EVAL_ROWS 4000u
 #define EVAL_ITEMS_MIN 4u
+#define COPIES 4u        /* of one picture, the first of them as it is */
+#define COPIED_MAX 400u  /* pictures */
 #define PAST_GROUP INT64_MIN /* groups of past queries: one each, from here on */
 
 struct row {
@@ -38,7 +40,9 @@ struct tune {
     struct row *rows; /* sorted by item and fileid */
     size_t count;
     float *past; /* descriptors of past queries */
-    size_t past_count;
+    size_t past_count, past_used; /* used: learned from; none of too few */
+    float *copies; /* descriptors of changed copies of `copied` pictures, COPIES each */
+    size_t copied;
     double from, to; /* of the progress */
 };
 
@@ -68,13 +72,15 @@ static enum result list_rows(struct tune *t, uint64_t seq, struct err *err)
     return ERR_OK;
 }
 
-/* The descriptors of rows, and behind them of past queries; as struct learn_set wants it. */
+/* The descriptors of rows, behind them of past queries, and then of copies; as struct learn_set wants it. */
 static enum result read_rows(void *user, const size_t *which, size_t n, float *out, struct err *err)
 {
     const struct tune *t = user;
     size_t d = t->c->meta.settings.descriptor;
     for (size_t i = 0; i < n; i++) {
-        if (which[i] >= t->count)
+        if (which[i] >= t->count + t->past_used)
+            memcpy(out + i * d, t->copies + (which[i] - t->count - t->past_used) * d, d * sizeof *out);
+        else if (which[i] >= t->count)
             memcpy(out + i * d, t->past + (which[i] - t->count) * d, d * sizeof *out);
         else
             t->c->kernel->f16_to_f32(
@@ -101,21 +107,73 @@ static uint64_t mix(int64_t item)
 static enum result fit(struct tune *t, int half, struct learn_projection *p, struct err *err)
 {
     struct learn_shape shape;
-    size_t past = t->past_count >= LEARN_QUERIES_MIN ? t->past_count : 0, n = t->count + past;
+    t->past_used = t->past_count >= LEARN_QUERIES_MIN ? t->past_count : 0;
+    size_t real = t->count + t->past_used, n = real + t->copied * COPIES;
     int64_t *group = malloc((n + 1) * sizeof *group);
-    uint8_t *side = calloc(n + 1, 1);
-    enum result r = group && side ? embedded_space_shape(t->c, t->options, &shape, err) : err_no_memory(err);
+    uint8_t *side = calloc(n + 1, 1), *kind = calloc(n + 1, 1);
+    enum result r = group && side && kind ? embedded_space_shape(t->c, t->options, &shape, err) : err_no_memory(err);
     for (size_t i = 0; !r && i < n; i++) {
         bool counts = i < t->count && (half < 0 || (mix(t->rows[i].itemid) & 1) == (uint64_t)half);
-        group[i] = counts ? t->rows[i].itemid : PAST_GROUP + (int64_t)i;
-        side[i] = i < t->count ? LEARN_ROW : LEARN_QUERY;
+        group[i] = counts ? t->rows[i].itemid : i < real ? PAST_GROUP + (int64_t)i : (int64_t)((i - real) / COPIES);
+        side[i] = i < t->count || i >= real ? LEARN_ROW : LEARN_QUERY;
+        kind[i] = i < real ? LEARN_PICTURE : LEARN_COPY;
     }
     struct learn_set set = {
-        .count = n, .group = group, .side = side, .read = read_rows, .user = t, .progress = on_progress};
+        .count = n, .group = group, .kind = kind, .side = side, .read = read_rows, .user = t, .progress = on_progress};
     if (!r)
         r = learn_fit(&shape, &set, &(struct learn_options){0}, p, err);
     free(group);
     free(side);
+    free(kind);
+    return r;
+}
+
+/* --- changed copies --------------------------------------------------------------------------------------- */
+
+/* Which pictures to copy, evenly over all of them: none where enough items have several. */
+static size_t choose_pictures(const struct tune *t, int64_t *fileids)
+{
+    size_t several = 0, n = t->count < COPIED_MAX ? t->count : COPIED_MAX;
+    for (size_t i = 1; i < t->count; i++)
+        several += t->rows[i].itemid == t->rows[i - 1].itemid && (i < 2 || t->rows[i].itemid != t->rows[i - 2].itemid);
+    if (several >= STORE_TUNE_ITEMS || t->count < LEARN_ROWS_MIN)
+        return 0;
+    for (size_t i = 0; i < n; i++)
+        fileids[i] = t->rows[i * t->count / n].fileid;
+    return n;
+}
+
+/* The collection is given back while copies are made: that uses it, and takes its time. */
+static enum result make_copies(struct tune *t, void *state, const char *collection, struct err *err)
+{
+    struct entry *entry = NULL;
+    struct embedded_snapshot snapshot;
+    int64_t fileids[COPIED_MAX];
+    bool made[COPIED_MAX] = {false};
+    enum result r = embedded_registry_take(state, collection, &entry, &t->c, err);
+    if (r)
+        return r;
+    size_t d = t->c->meta.settings.descriptor, n = 0, kept = 0;
+    embedded_slots_enter(&t->c->slots, &snapshot);
+    r = list_rows(t, snapshot.seq, err);
+    embedded_slots_leave(&t->c->slots, &snapshot);
+    if (!r)
+        n = choose_pictures(t, fileids);
+    embedded_registry_give(state, entry);
+    free(t->rows);
+    t->rows = NULL;
+    t->count = 0;
+    if (!r && n)
+        t->copies = malloc(n * COPIES * d * sizeof *t->copies);
+    if (!r && n)
+        r = t->copies ? t->options->copies(
+                            t->options->copier, &(struct store_copies){fileids, n, COPIES, t->copies, made}, err)
+                      : err_no_memory(err);
+    for (size_t i = 0; !r && i < n; i++)
+        if (made[i])
+            memmove(t->copies + kept++ * COPIES * d, t->copies + i * COPIES * d, COPIES * d * sizeof *t->copies);
+    t->copied = r ? 0 : kept;
+    t->from = n ? 0.5 : 0;
     return r;
 }
 
@@ -229,8 +287,9 @@ static enum result learn_and_save(struct tune *t, struct store_tune_report *out,
     struct embedded_space space;
     struct embedded_snapshot snapshot;
     embedded_space_init(&space);
+    embedded_past_save(&t->c->past);
     embedded_slots_enter(&t->c->slots, &snapshot);
-    t->past = embedded_past_copy(t->c, &t->past_count);
+    t->past = embedded_past_copy(&t->c->past, &t->past_count);
     enum result r = list_rows(t, snapshot.seq, err);
     if (!r)
         r = fit(t, -1, &space.p, err);
@@ -241,8 +300,8 @@ static enum result learn_and_save(struct tune *t, struct store_tune_report *out,
         r = embedded_space_save(t->c, &space, err);
     embedded_slots_leave(&t->c->slots, &snapshot);
     if (!r)
-        *out = (struct store_tune_report){.rows = space.p.rows, .items = space.p.groups, .dimension = space.p.out,
-            .shrink = space.p.shrink, .queries = space.query_count, .drawn = space.drawn_count};
+        *out = (struct store_tune_report){.rows = space.p.rows, .items = space.p.groups - space.p.copies, .dimension = space.p.out,
+            .shrink = space.p.shrink, .queries = space.query_count, .drawn = space.drawn_count, .copied = t->copied};
     embedded_space_free(&space);
     free(t->rows);
     free(t->past);
@@ -254,9 +313,11 @@ enum result embedded_tune(void *state, const char *collection, const struct stor
 {
     struct tune t = {.options = options, .to = 1};
     struct entry *entry = NULL;
-    enum result r = embedded_registry_take(state, collection, &entry, &t.c, err);
+    enum result r = options->copies ? make_copies(&t, state, collection, err) : ERR_OK;
+    if (!r)
+        r = embedded_registry_take(state, collection, &entry, &t.c, err);
     if (r)
-        return r;
+        goto out;
     if (t.c->meta.settings.metric != STORE_L2)
         r = err_set(err, ERR_UNSUPPORTED,
             "collection \"%s\" compares by another metric than L2, and learning needs L2: make one with METRIC_TYPE=L2",
@@ -264,7 +325,11 @@ enum result embedded_tune(void *state, const char *collection, const struct stor
     else
         r = learn_and_save(&t, out, err);
     embedded_registry_give(state, entry);
-    return r ? r : embedded_registry_reopen(state, collection, err);
+    if (!r)
+        r = embedded_registry_reopen(state, collection, err);
+out:
+    free(t.copies);
+    return r;
 }
 
 enum result embedded_untune(void *state, const char *collection, struct err *err)

@@ -410,7 +410,7 @@ static void test_saved_and_loaded(void **state)
     /* Without the file all is as before. */
     store_close(w->store);
     assert_int_equal(unlink(index_file(w)), 0);
-    unlink(test_path(w->folder, "collections/c/derived/queries")); /* what past searches left there */
+    unlink(test_path(w->folder, "collections/c/derived/scale")); /* of similarities */
     assert_int_equal(rmdir(test_path(w->folder, "collections/c/derived")), 0);
     open_store(w);
     check_searches(w);

@@ -1,10 +1,12 @@
 /* Tuned collections: what a search promises there, what survives, and that it can be undone. */
 #include "support.h"
 
+#include "store/backup.h"
 #include "store/tune.h"
 
 #include <math.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define DIM 16
@@ -154,7 +156,7 @@ static void test_damaged_file(void **unused)
     struct store_tune_report report;
     OK(store_tune(store, "c", &options, &report, err));
     store_close(store);
-    FILE *file = fopen(test_path(folder, "collections/c/derived/projection"), "r+e");
+    FILE *file = fopen(test_path(folder, "collections/c/projection"), "r+e");
     assert_non_null(file);
     assert_int_equal(fseek(file, 600, SEEK_SET), 0);
     int byte = fgetc(file);
@@ -168,6 +170,156 @@ static void test_damaged_file(void **unused)
     assert_true(plain.items[1].distance == by_vector.items[1].distance); /* not tuned */
     store_records_free(&plain);
     store_records_free(&by_vector);
+}
+
+/* Copies as the pipeline would make them: the picture again, with what differs between photos changed. */
+static enum result copy(void *copier, const struct store_copies *wanted, struct err *problem)
+{
+    uint64_t state = 77;
+    *(size_t *)copier += wanted->n;
+    for (size_t i = 0; i < wanted->n; i++)
+        for (uint32_t k = 0; k < wanted->each; k++) {
+            float *x = wanted->out + (i * wanted->each + k) * WHOLE;
+            memcpy(x, pictures[wanted->fileids[i] % N], WHOLE * sizeof *x);
+            for (int j = 4; j < 8; j++)
+                x[j] = fabsf(x[j] + 0.3f * noise(&state));
+            wanted->made[i] = i % 10 != 0; /* of every tenth there is no thumbnail */
+        }
+    return ERR_OK;
+}
+
+static enum result cannot_copy(void *copier, const struct store_copies *wanted, struct err *problem)
+{
+    return err_set(problem, ERR_UNAVAILABLE, "no room for copies");
+}
+
+static void test_copies(void **unused)
+{
+    struct store_settings settings = {.model = "m", .dimension = DIM, .descriptor = WHOLE};
+    struct store_tune_report report;
+    size_t asked = 0;
+    struct store_tune_options copying = options;
+    copying.copies = copy;
+    copying.copier = &asked;
+    OK(store_tune(store, "c", &copying, &report, err)); /* enough items have several pictures */
+    assert_int_equal(asked, 0);
+    OK(store_create(store, "alone", &settings, 0, err));
+    for (int i = 0; i < 100; i++) {
+        struct store_write w = {.kind = STORE_PUT, .fileid = i, .has_itemid = true, .itemid = i, .tags = "[]", .brief = "{}",
+            .vector = pictures[i], .dimension = WHOLE};
+        OK(store_write(store, "alone", &w, 1, 0, err));
+    }
+    OK(store_tune(store, "alone", &copying, &report, err));
+    assert_int_equal(asked, 100);
+    assert_int_equal(report.copied, 90);
+    assert_int_equal(report.items, 0);
+    assert_int_equal(report.rows, 100 + 4 * 90);
+    copying.copies = cannot_copy;
+    REFUSED(ERR_UNAVAILABLE, "no room", store_tune(store, "alone", &copying, &report, err));
+    OK(store_drop(store, "alone", 0, err));
+}
+
+static bool is_tuned(struct store *where)
+{
+    struct store_records whole = {0}, alone = {0};
+    struct store_query q = {.vector = pictures[0], .dimension = WHOLE, .limit = 2};
+    OK(store_search(where, "c", &q, 0, &whole, err));
+    q.dimension = DIM;
+    OK(store_search(where, "c", &q, 0, &alone, err));
+    bool tuned = whole.items[1].distance != alone.items[1].distance;
+    store_records_free(&whole);
+    store_records_free(&alone);
+    return tuned;
+}
+
+/* What was learned, and the past queries, are in a backup; also in one that is made where only they changed. */
+static void test_backup(void **unused)
+{
+    struct store_tune_report report;
+    struct store_backup_report copied;
+    char *other = test_folder(), place[512];
+    struct store *restored;
+    snprintf(place, sizeof place, "%s/backup", other);
+    OK(store_untune(store, "c", err));
+    for (int i = 0; i < 60; i++) {
+        struct store_records r = search(pictures[i], 1, 0, false);
+        store_records_free(&r);
+    }
+    OK(store_backup(store, place, NULL, &copied, err));
+    OK(store_tune(store, "c", &options, &report, err));
+    OK(store_backup(store, place, NULL, &copied, err));
+    assert_int_equal(copied.new_files, 1); /* what was learned and nothing else */
+    OK(store_backup(store, place, NULL, &copied, err));
+    assert_int_equal(copied.new_files, 0);
+    OK(store_backup_verify(place, NULL, &copied, err));
+    struct store_open_options where = {.data = test_path(other, "data")};
+    OK(store_open_embedded(&where, &restored, err));
+    struct store_restore what = {.folder = place};
+    OK(store_restore(restored, &what, NULL, &copied, err));
+    assert_true(is_tuned(restored));
+    OK(store_tune(restored, "c", &options, &report, err));
+    assert_true(report.queries > 0);
+    store_close(restored);
+    test_folder_remove(other);
+}
+
+/* Past queries are on disk long before the server is closed in order. */
+static void test_past_on_disk(void **unused)
+{
+    struct stat st = {0};
+    const char *path = test_path(folder, "collections/c/queries");
+    OK(store_untune(store, "c", err));
+    for (int i = 0; i < 600; i++) {
+        struct store_records r = search(pictures[i % N], 1, 0, false);
+        store_records_free(&r);
+    }
+    for (int i = 0; i < 1000 && (stat(path, &st) || (size_t)st.st_size < 300 * WHOLE * 2); i++)
+        usleep(10000);
+    assert_true((size_t)st.st_size >= 300 * WHOLE * 2);
+    /* What is derived may be removed; they are not. */
+    store_close(store);
+    char command[600];
+    snprintf(command, sizeof command, "rm -rf '%s'", test_path(folder, "collections/c/derived"));
+    assert_int_equal(system(command), 0);
+    open_store();
+    struct store_tune_report report;
+    OK(store_tune(store, "c", &options, &report, err));
+    assert_true(report.queries >= 600);
+}
+
+/* Measured by itself, and again while the collection grew: waited for until it rests. */
+static struct store_scale scale_of(const char *collection)
+{
+    struct store_scale scale = {0}, last;
+    for (int i = 0, same = 0; i < 3000 && same < 30; i++) {
+        last = scale;
+        OK(store_scale(store, collection, &scale, err));
+        same = scale.records && scale.records == last.records ? same + 1 : 0;
+        usleep(10000);
+    }
+    return scale;
+}
+
+static void test_scale(void **unused)
+{
+    struct store_tune_report report;
+    struct store_scale before = scale_of("c"), after, again;
+    assert_in_range(before.records, 32, N);
+    assert_true(before.near > 0 && before.near < before.far);
+    store_close(store);
+    open_store();
+    OK(store_scale(store, "c", &again, err)); /* kept: there at once */
+    assert_memory_equal(&again, &before, sizeof again);
+    OK(store_tune(store, "c", &options, &report, err));
+    after = scale_of("c");
+    assert_true(after.near > 0 && after.near < after.far);
+    assert_true(after.near != before.near && after.far != before.far); /* another space, another scale */
+    REFUSED(ERR_NOT_FOUND, "nothere", store_scale(store, "nothere", &after, err));
+    struct store_settings settings = {.model = "m", .dimension = DIM, .descriptor = WHOLE};
+    OK(store_create(store, "few", &settings, 0, err));
+    OK(store_scale(store, "few", &after, err));
+    assert_int_equal(after.records, 0);
+    OK(store_drop(store, "few", 0, err));
 }
 
 static void test_eval(void **unused)
@@ -228,6 +380,7 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        T(test_tuned), T(test_damaged_file), T(test_eval), T(test_refusals), T(test_past_queries)};
+        T(test_tuned), T(test_damaged_file), T(test_eval), T(test_refusals), T(test_past_queries),
+        T(test_backup), T(test_past_on_disk), T(test_copies), T(test_scale)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
