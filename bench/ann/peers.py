@@ -3,7 +3,7 @@
 
     bench/ann/peers.py SET --out FILE [--only NAME,…] [--threads N] [--rounds N]
 
-Builds with N threads, asks with one, through the libraries' own batch calls, so that no interpreter time counts. Times
+They are installed as bench/ann/requirements.txt says. Builds with N threads, asks with one, through the libraries' own batch calls, so that no interpreter time counts. Times
 are of the process's CPU, the median of the rounds. Appends JSON lines to FILE, as ann_bench --out does. Memory is what
 the library says it holds, or the length of the file it saves. SET/truth.u32 is made by ann_bench.
 """
