@@ -156,6 +156,11 @@ bool index_wants_tending(const struct index *ix)
     return !idle(ix);
 }
 
+uint32_t index_waiting(const struct index *ix)
+{
+    return atomic_load(&ix->waiting);
+}
+
 enum result index_tend(struct index *ix, unsigned rows, bool *did, struct err *err)
 {
     struct index_work *w = NULL;

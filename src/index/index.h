@@ -91,6 +91,8 @@ enum result index_settle(struct index *ix, unsigned threads, struct err *err) ER
 enum result index_tend(struct index *ix, unsigned rows, bool *did, struct err *err) ERR_MUST_USE;
 /* Is there anything for index_tend() to do? */
 bool index_wants_tending(const struct index *ix);
+/* Rows that are not linked yet, which every search scans. */
+uint32_t index_waiting(const struct index *ix);
 
 /* --- searching
  * ------------------------------------------------------------------------------------------------ */

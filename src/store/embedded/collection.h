@@ -57,6 +57,7 @@ struct embedded_collection {
     unsigned waiting;                      /* how many */
     unsigned company;                      /* writers that were in the last commit or waited behind it */
     int64_t commit_us;                     /* how long it took */
+    _Atomic int64_t crowded_until_ms;      /* many write at once: work that can wait leaves them the machine */
     bool leading;
     size_t garbage; /* the leader's: rows in the table of that name, roughly */
 };

@@ -41,6 +41,8 @@
 #include <time.h>
 
 #define COMPANY_US 1000  /* longest pause before a commit */
+#define CROWD 4          /* writers that share a commit … */
+#define CROWD_MS 50      /* … and for how long they count as many */
 #define META_FRAMES 1000 /* pages in the log after which they are copied into the file */
 #define PICTURES_FRAMES 4000
 #define RESTART_FRAMES 32000 /* a log that long is emptied, even if readers must be waited for */
@@ -648,6 +650,8 @@ static void lead(struct embedded_collection *c, struct embedded_request *q)
     pthread_mutex_lock(&c->mutex);
     c->commit_us = took;
     c->company = n + c->waiting;
+    if (c->company >= CROWD)
+        atomic_store(&c->crowded_until_ms, clock_now_ms() + CROWD_MS);
     for (struct embedded_request *p = q->next; p;) {
         struct embedded_request *next =
             p->next; /* read first: a request that is done is its caller's again */
