@@ -116,7 +116,7 @@ struct store_stats {
     bool items_unknown; /* too many to count them in time; `items` is 0 */
     uint64_t damaged; /* records whose vector on disk is not what was written */
     uint64_t bytes_disk, bytes_memory; /* all of it, with what follows */
-    uint64_t bytes_columns;            /* of what filters need; 0 before the first filter */
+    uint64_t bytes_columns;            /* of what filters need; 0 before the first filter or a warm open has made it */
     struct store_index_stats index;
 };
 enum result store_stats(struct store *store, const char *collection, int64_t deadline_ms,
