@@ -54,7 +54,8 @@ static enum result vector_of_record(const struct target *t, int64_t fileid, floa
 static enum result vector_of_picture(
     const struct target *t, const struct pipeline_picture *picture, float *out, uint32_t *n, struct err *err)
 {
-    *n = manifest_descriptor(&t->look.model->info->manifest);
+    uint32_t made = manifest_descriptor(&t->look.model->info->manifest);
+    *n = made < t->settings.descriptor ? made : t->settings.descriptor; /* without inner layers where the collection has none */
     return pipeline_embed(t->pipeline, &t->look, picture, t->deadline_ms, out, err);
 }
 

@@ -22,6 +22,18 @@ KIND = os.environ.get("LOOKALIKE_MILVUS_KIND", "milvus")
 BIN = pathlib.Path(sys.executable).parent
 
 
+def listens(port):
+    with socket.socket() as s:
+        return s.connect_ex(("127.0.0.1", port)) == 0
+
+
+def wait_for(holds, seconds):
+    end = time.monotonic() + seconds
+    while not holds() and time.monotonic() < end:
+        time.sleep(0.1)
+    return holds()
+
+
 class Milvus:
     """start(), then .address; pause() and resume() by signals; kill() and start() again on the same data."""
 
@@ -37,8 +49,7 @@ class Milvus:
 
     def start(self, timeout=120):
         if KIND == "milvus":
-            with socket.socket() as s:
-                assert s.connect_ex(("127.0.0.1", 2379)), "another Milvus, or etcd, has port 2379 of this machine: end it first"
+            assert wait_for(lambda: not listens(2379), 10), "another Milvus, or etcd, has port 2379 of this machine: end it first"
         with open(self.folder / "log.txt", "ab") as log:
             self.process = subprocess.Popen(list(map(str, self.command())), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                             start_new_session=True, cwd=self.folder)
