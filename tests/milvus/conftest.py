@@ -47,7 +47,7 @@ class Milvus:
             return [BIN / "milvus-lite", "server", "--data-dir", self.folder / "data", "--host", "127.0.0.1", "--port", str(self.port)]
         return [BIN / "milvus-server", "--data", self.folder / "data", "--proxy-port", str(self.port), "--etcd-log-level", "error", *self.flags]
 
-    def start(self, timeout=120):
+    def start(self, timeout=240):  # after a kill it waits for the sessions of the one before to run out
         if KIND == "milvus":
             assert wait_for(lambda: not listens(2379), 10), "another Milvus, or etcd, has port 2379 of this machine: end it first"
         with open(self.folder / "log.txt", "ab") as log:

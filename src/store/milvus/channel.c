@@ -20,6 +20,7 @@
 #include <grpc/grpc.h>
 #include <grpc/grpc_security.h>
 #include <grpc/support/alloc.h>
+#include <grpc/support/log.h>
 #include <grpc/support/time.h>
 
 #include <errno.h>
@@ -481,6 +482,12 @@ static void make_channels(struct milvus_link *link, const char *target, grpc_cha
         link->write[i] = grpc_channel_create(target, credentials, &args);
 }
 
+/* What gRPC would print to standard error is in the sentences as well. */
+static void say_nothing(gpr_log_func_args *args)
+{
+    (void)args;
+}
+
 enum result milvus_link_open(const struct store_milvus_options *options, struct milvus_link **out, struct err *err)
 {
     bool tls = false;
@@ -490,6 +497,7 @@ enum result milvus_link_open(const struct store_milvus_options *options, struct 
         return err_no_memory(err);
     pthread_mutex_init(&link->mutex, NULL);
     clock_cond_init(&link->cond);
+    gpr_set_log_function(say_nothing);
     grpc_init();
     link->timeout_ms = options->timeout_ms ? options->timeout_ms : STORE_MILVUS_TIMEOUT_MS;
     snprintf(link->database, sizeof link->database, "%s", options->database ? options->database : "");

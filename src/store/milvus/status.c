@@ -92,7 +92,8 @@ enum result milvus_grpc_error(int status, const char *details, const char *name,
     one_line(text, sizeof text, details && *details ? details : "no reason given");
     switch (status) {
     case UNAVAILABLE:
-        if (strstr(text, "CERTIFICATE_VERIFY_FAILED") || strstr(text, "Hostname Verification"))
+        if (strcasestr(text, "certificate verify failed") || strcasestr(text, "certificate_verify_failed") || strcasestr(text, "hostname verification") ||
+            strcasestr(text, "peer name"))
             return err_set(err, ERR_UNAVAILABLE,
                 "Milvus on %.100s shows a certificate that cannot be believed: --milvus-ca FILE names its authority, and the host must "
                 "be one that the certificate names (%s)",
@@ -100,7 +101,7 @@ enum result milvus_grpc_error(int status, const char *details, const char *name,
         if (strstr(text, "WRONG_VERSION_NUMBER"))
             return err_set(err, ERR_UNAVAILABLE, "what listens on %.100s speaks no TLS: write http:// in --milvus-uri (%s)", name, text);
         return err_set(err, ERR_UNAVAILABLE,
-            "Milvus does not answer on %.100s (%s): is it running there? The address is set by --milvus-uri, or MILVUS_HOST and MILVUS_PORT",
+            "Milvus does not answer on %.100s (%s): is it running there? The address is set by --milvus-uri (https:// where it wants TLS), or MILVUS_HOST and MILVUS_PORT",
             name, text);
     case DEADLINE_EXCEEDED:
         return err_set(err, ERR_UNAVAILABLE,
