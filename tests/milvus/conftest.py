@@ -27,6 +27,16 @@ def listens(port):
         return s.connect_ex(("127.0.0.1", port)) == 0
 
 
+def is_free(port):
+    """Whether milvus-server would take it: it looks without SO_REUSEADDR, and where that fails quietly takes the next port."""
+    with socket.socket() as s:
+        try:
+            s.bind(("", port))
+            return True
+        except OSError:
+            return False
+
+
 def wait_for(holds, seconds):
     end = time.monotonic() + seconds
     while not holds() and time.monotonic() < end:
@@ -50,6 +60,7 @@ class Milvus:
     def start(self, timeout=240):  # after a kill it waits for the sessions of the one before to run out
         if KIND == "milvus":
             assert wait_for(lambda: not listens(2379), 10), "another Milvus, or etcd, has port 2379 of this machine: end it first"
+            assert wait_for(lambda: is_free(self.port), 120), "connections of the Milvus before still have its port"
         with open(self.folder / "log.txt", "ab") as log:
             self.process = subprocess.Popen(list(map(str, self.command())), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                             start_new_session=True, cwd=self.folder)
