@@ -3,31 +3,6 @@
 #include "api/route.h"
 #include "json/json.h"
 
-/* `"id":…,"name":…,"rights":[…],"collections":[…]|null,"created":"…","last_used":"…"|null` */
-static enum result write_key(struct buf *out, const struct auth_key *key)
-{
-    char created[AUTH_TIME_LEN + 1], used[AUTH_TIME_LEN + 1];
-    int64_t last_used = atomic_load(&key->last_used);
-    auth_time_text(key->created, created);
-    auth_time_text(last_used, used);
-    enum result r = buf_appendf(out, "\"id\":\"%s\",\"name\":", key->id);
-    if (r == ERR_OK)
-        r = json_append_string(out, key->name, strlen(key->name));
-    if (r == ERR_OK)
-        r = buf_append_str(out, ",\"rights\":[");
-    for (size_t i = 0; r == ERR_OK && auth_right_name(key->rights, i); i++)
-        r = buf_appendf(out, "%s\"%s\"", i ? "," : "", auth_right_name(key->rights, i));
-    if (r == ERR_OK)
-        r = buf_append_str(out, key->collections ? "],\"collections\":[" : "],\"collections\":null");
-    for (size_t i = 0; r == ERR_OK && i < key->collection_count; i++)
-        r = buf_appendf(out, "%s\"%s\"", i ? "," : "", key->collections[i]);
-    if (r == ERR_OK)
-        r = buf_appendf(out, "%s,\"created\":\"%s\",\"last_used\":", key->collections ? "]" : "", created);
-    if (r == ERR_OK)
-        r = last_used ? buf_appendf(out, "\"%s\"", used) : buf_append_str(out, "null");
-    return r;
-}
-
 static enum result check_auth(const struct route_call *call, struct err *err)
 {
     return call->api->options.auth ? ERR_OK : err_set(err, ERR_UNSUPPORTED, "this server was started without a place for keys");
@@ -48,7 +23,7 @@ enum result v1_keys_list(struct route_call *call, struct err *err)
         if (r == ERR_OK)
             r = buf_append_str(body, i ? ",{" : "{");
         if (r == ERR_OK)
-            r = write_key(body, keys[i]);
+            r = auth_key_append(body, keys[i]);
         if (r == ERR_OK)
             r = buf_append_str(body, "}");
         auth_key_release(keys[i]);
@@ -116,7 +91,7 @@ static enum result reply_created(struct route_call *call, const struct auth_key 
     char place[64];
     enum result r = buf_append_str(body, "{");
     if (r == ERR_OK)
-        r = write_key(body, key);
+        r = auth_key_append(body, key);
     if (r == ERR_OK)
         r = buf_appendf(body, ",\"key\":\"%s\"}", text);
     snprintf(place, sizeof place, "/v1/keys/%s", key->id);

@@ -268,6 +268,11 @@ void auth_close(struct auth *auth)
 
 /* --- asking --------------------------------------------------------------------------------------------------- */
 
+const char *auth_folder(const struct auth *auth)
+{
+    return auth->folder;
+}
+
 bool auth_is_on(struct auth *auth)
 {
     pthread_mutex_lock(&auth->lock);

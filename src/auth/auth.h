@@ -17,6 +17,7 @@
 #ifndef AUTH_AUTH_H
 #define AUTH_AUTH_H
 
+#include "base/buf.h"
 #include "base/err.h"
 #include "base/limits.h"
 
@@ -59,6 +60,9 @@ bool auth_is_on(struct auth *auth);
 struct auth_key *auth_check(struct auth *auth, const char *text);
 void auth_key_release(struct auth_key *key); /* NULL is accepted */
 
+/* `"id":…,"name":…,"rights":[…],"collections":[…]|null,"created":"…","last_used":"…"|null`: the members of a key that anybody may see. */
+enum result auth_key_append(struct buf *out, const struct auth_key *key) ERR_MUST_USE;
+
 bool auth_key_may(const struct auth_key *key, unsigned right);
 bool auth_key_reaches(const struct auth_key *key, const char *collection);
 
@@ -78,6 +82,17 @@ enum result auth_create(struct auth *auth, const struct auth_new *want, char tex
 enum result auth_revoke(struct auth *auth, const char *id, bool even_last, struct err *err) ERR_MUST_USE;
 /* All keys, oldest first. Release each, and free() the array. */
 enum result auth_list(struct auth *auth, struct auth_key ***out, size_t *count, struct err *err) ERR_MUST_USE;
+
+/* --- backups: `data` is the folder of the store, `folder` that of the backup --------------------------------------- */
+
+/* DATA/keys.json as it is now into the backup, or its copy out of it where there is none; *count: how many keys. */
+enum result auth_backup(const char *data, const char *folder, size_t *count, struct err *err) ERR_MUST_USE;
+/* Whether what a backup has of keys can be read; none is fine. */
+enum result auth_backup_check(const char *folder, size_t *count, struct err *err) ERR_MUST_USE;
+/* The other way. ERR_EXISTS where there are keys: a key that was revoked since must not come back beside them. ERR_NOT_FOUND. */
+enum result auth_restore(const char *folder, const char *data, size_t *count, struct err *err) ERR_MUST_USE;
+/* The folder that auth_open() was given. */
+const char *auth_folder(const struct auth *auth);
 
 /* "search", "write" or "admin" → its bit; 0 for anything else. */
 unsigned auth_right(const char *name, size_t len);

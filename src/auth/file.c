@@ -209,11 +209,13 @@ enum result auth_file_read(const char *path, struct auth_set *out, struct stat *
 
 /* --- writing -------------------------------------------------------------------------------------------------- */
 
-static enum result write_key(struct buf *out, const struct auth_key *key)
+enum result auth_key_append(struct buf *out, const struct auth_key *key)
 {
-    char time_text[AUTH_TIME_LEN + 1];
-    int64_t used = atomic_load(&key->last_used);
-    enum result r = buf_appendf(out, "{\"id\":\"%s\",\"name\":", key->id);
+    char created[AUTH_TIME_LEN + 1], used[AUTH_TIME_LEN + 1];
+    int64_t last_used = atomic_load(&key->last_used);
+    auth_time_text(key->created, created);
+    auth_time_text(last_used, used);
+    enum result r = buf_appendf(out, "\"id\":\"%s\",\"name\":", key->id);
     if (r == ERR_OK)
         r = json_append_string(out, key->name, strlen(key->name));
     if (r == ERR_OK)
@@ -224,12 +226,20 @@ static enum result write_key(struct buf *out, const struct auth_key *key)
         r = buf_append_str(out, key->collections ? "],\"collections\":[" : "],\"collections\":null");
     for (size_t i = 0; r == ERR_OK && i < key->collection_count; i++)
         r = buf_appendf(out, "%s\"%s\"", i ? "," : "", key->collections[i]);
-    auth_time_text(key->created, time_text);
     if (r == ERR_OK)
-        r = buf_appendf(out, "%s,\"created\":\"%s\",\"last_used\":", key->collections ? "]" : "", time_text);
-    auth_time_text(used, time_text);
+        r = buf_appendf(out, "%s,\"created\":\"%s\",\"last_used\":", key->collections ? "]" : "", created);
     if (r == ERR_OK)
-        r = used ? buf_appendf(out, "\"%s\",\"sha256\":\"", time_text) : buf_append_str(out, "null,\"sha256\":\"");
+        r = last_used ? buf_appendf(out, "\"%s\"", used) : buf_append_str(out, "null");
+    return r;
+}
+
+static enum result write_key(struct buf *out, const struct auth_key *key)
+{
+    enum result r = buf_append_str(out, "{");
+    if (r == ERR_OK)
+        r = auth_key_append(out, key);
+    if (r == ERR_OK)
+        r = buf_append_str(out, ",\"sha256\":\"");
     for (size_t i = 0; r == ERR_OK && i < AUTH_HASH_LEN; i++)
         r = buf_appendf(out, "%02x", key->hash[i]);
     return r ? r : buf_append_str(out, "\"}");

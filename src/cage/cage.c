@@ -14,6 +14,7 @@
 
 #include "base/clock.h"
 #include "base/metrics.h"
+#include "base/sanitized.h"
 #include "cage/protocol.h"
 
 #include <errno.h>
@@ -78,10 +79,8 @@ static int prepare_spawn(posix_spawn_file_actions_t *actions, posix_spawnattr_t 
     int e = posix_spawn_file_actions_addopen(actions, 0, "/dev/null", O_RDONLY, 0);
     if (!e)
         e = posix_spawn_file_actions_addopen(actions, 1, "/dev/null", O_WRONLY, 0);
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-    if (!e) /* a worker that was taken over must not write into our log */
+    if (!e && !SANITIZED) /* a worker that was taken over must not write into our log */
         e = posix_spawn_file_actions_addopen(actions, 2, "/dev/null", O_WRONLY, 0);
-#endif
     if (!e)
         e = posix_spawn_file_actions_adddup2(actions, fd, CAGE_SOCKET);
     if (!e)

@@ -9,6 +9,8 @@
  */
 #include "cage/protocol.h"
 
+#include "base/sanitized.h"
+
 #include <errno.h>
 #include <sched.h>
 #include <seccomp.h>
@@ -17,17 +19,6 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <unistd.h>
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-#ifndef SANITIZED
-#define SANITIZED 0
-#endif
 
 static uint64_t address_space_now(void)
 {

@@ -5,6 +5,7 @@
 #include "cage/cage.h"
 #include "base/clock.h"
 #include "base/limits.h"
+#include "base/sanitized.h"
 #include "fixtures.h"
 
 #include <fcntl.h>
@@ -14,17 +15,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-#ifndef SANITIZED
-#define SANITIZED 0
-#endif
 
 static const struct image_want want = {.width = 64, .height = 48, .resize = IMAGE_SHORT_SIDE_CROP, .thumbnail_side = 32};
 
