@@ -445,12 +445,13 @@ static enum result begin_folder(struct run *run, struct err *err)
         return r;
     }
     r = lock_folder(run, err);
+    /* The manifest before anything else but the lock: a crash in between must not leave a folder that looks like somebody else's. */
+    if (!r && empty && !run->old.count)
+        r = backup_manifest_write(run->sys, run->folder, &run->old, err);
     if (!r)
         r = embedded_path(path, run->folder, "collections", err);
     if (!r)
         r = embedded_make_folders(run->sys, path, err);
-    if (!r && empty && !run->old.count)
-        r = backup_manifest_write(run->sys, run->folder, &run->old, err);
     return r;
 }
 
