@@ -54,6 +54,8 @@ static const struct route {
     {"GET", "/v1/models", NATIVE, ROUTE_SEARCH, v1_models},
     {"POST", "/v1/backup", NATIVE, ROUTE_ADMIN, v1_backup},
     {"POST", "/v1/restore", NATIVE, ROUTE_ADMIN, v1_restore},
+    {"POST", "/v1/export", NATIVE, ROUTE_ADMIN, v1_export},
+    {"POST", "/v1/import", NATIVE, ROUTE_ADMIN, v1_import},
     {"GET", "/v1/jobs", NATIVE, ROUTE_WRITE, v1_jobs_list},
     {"GET", "/v1/jobs/{id}", NATIVE, ROUTE_WRITE, v1_job_get},
     {"DELETE", "/v1/jobs/{id}", NATIVE, ROUTE_ADMIN, v1_job_cancel},
@@ -66,6 +68,17 @@ static const struct route {
     {"GET", "/metrics", NATIVE, ROUTE_SEARCH, v1_metrics},
 };
 #define ROUTE_COUNT (sizeof routes / sizeof *routes)
+
+/* Whether a request of this route may cost a run of the model: see http/overload.h. */
+static bool is_heavy(const struct route *route)
+{
+    static const route_fn heavy[] = {compatible_add, compatible_update, compatible_search, v1_image_put, v1_image_patch, v1_search, v1_embed,
+        v1_thumbnail, v1_mask};
+    for (size_t i = 0; i < sizeof heavy / sizeof *heavy; i++)
+        if (route->fn == heavy[i])
+            return true;
+    return false;
+}
 
 bool api_route(size_t i, const char **methods, const char **pattern)
 {
@@ -381,6 +394,7 @@ void api_gate(void *user, const struct http_request *head, struct http_reply *re
     const struct route *route = find_route(head, &call, &status, allow, sizeof allow);
     enum route_right right = route ? route->right : ROUTE_SEARCH;
     reply->light = route && (route->right == ROUTE_OPEN || route->fn == v1_metrics);
+    reply->heavy = route && is_heavy(route);
     if (!reply->light && too_fast(api->address_rate, head, NULL, reply))
         return;
     enum result r = access_check(api->options.auth, head, right, call.collection, &grant, &err);

@@ -86,6 +86,13 @@ static uint64_t number_of(const struct store_stats *s, enum metric metric)
     case METRIC_COLLECTION_ITEMS: return s->items;
     case METRIC_COLLECTION_DAMAGED: return s->damaged;
     case METRIC_COLLECTION_DISK: return s->bytes_disk;
+    case METRIC_INDEX_LIVE: return s->index.live;
+    case METRIC_INDEX_WAITING: return s->index.waiting;
+    case METRIC_INDEX_DEAD: return s->index.dead;
+    case METRIC_INDEX_MEMORY: return s->index.bytes_memory;
+    case METRIC_INDEX_REPAIRS: return s->index.repairs;
+    case METRIC_INDEX_SAVES: return s->index.saves;
+    case METRIC_COLUMNS_MEMORY: return s->bytes_columns;
     default: return s->bytes_memory;
     }
 }
@@ -94,7 +101,7 @@ static uint64_t number_of(const struct store_stats *s, enum metric metric)
 static enum result write_collections(struct buf *out, char **names, const struct store_stats *stats, const bool *have, size_t count)
 {
     enum result r = ERR_OK;
-    for (int m = METRIC_COLLECTION_RECORDS; m <= METRIC_COLLECTION_MEMORY && r == ERR_OK; m++) {
+    for (int m = METRIC_COLLECTION_RECORDS; m <= METRIC_COLUMNS_MEMORY && r == ERR_OK; m++) {
         r = metrics_head(out, (enum metric)m);
         for (size_t i = 0; i < count && r == ERR_OK; i++)
             if (have[i]) /* a name needs no escaping */

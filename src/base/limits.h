@@ -12,11 +12,13 @@
 #define LIMIT_CONNECTIONS 2048
 #define LIMIT_REQUEST_QUEUE 512              /* requests read and waiting for a worker */
 #define LIMIT_CORS_ORIGINS 32
+#define LIMIT_PROXIES 16                     /* addresses and networks of trusted reverse proxies */
 #define LIMIT_HEADER_MS 10000                /* from the first byte to the end of the headers */
 #define LIMIT_BODY_MS 60000                  /* from the end of the headers to the end of the body */
 #define LIMIT_REQUEST_ID 64                  /* bytes of a client's X-Request-Id; a longer one is replaced */
 #define LIMIT_IDLE_MS 60000                  /* a kept-alive connection without a request */
 #define LIMIT_REQUEST_MS 60000               /* from the end of the body to the reply */
+#define LIMIT_WAIT_MS 5000                   /* that a picture may have to wait for its turn; see http/overload.h */
 #define LIMIT_PARAMETERS 64                  /* query or form fields of one request */
 #define LIMIT_FORM_PARTS 64
 #define LIMIT_HEADERS 128                    /* header lines of one request */

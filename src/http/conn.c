@@ -48,7 +48,6 @@
 #define LINGER_MS 30000      /* for one that is busy sending what we refused */
 #define CROWDED_IDLE_MS 1000 /* idle_ms while few connections are left */
 #define CROWDED (LIMIT_CONNECTIONS - LIMIT_CONNECTIONS / 8)
-#define CLOSED_MS 500                   /* for libmicrohttpd to find out by itself that the client has gone */
 #define REPLY_PROGRESS (64 * LIMIT_KIB) /* a client must take this much of a reply in body_ms */
 
 /* What the kernel knows of a connection. */
@@ -344,13 +343,13 @@ static void end_connection(struct http_conn *conn, int64_t now)
  * 0.9.75 reads the data, takes a short read for "no more", and waits for an edge of epoll that has already
  * been.
  */
-static bool has_left(struct http_conn *conn, const struct tcp_view *tcp, int64_t now)
+static bool has_left(struct http_conn *conn, const struct tcp_view *tcp, int64_t now, int64_t closed_ms)
 {
     if (!tcp->peer_closed)
         conn->closed_since = 0;
     else if (conn->closed_since == 0)
         conn->closed_since = now;
-    return conn->closed_since && now - conn->closed_since >= CLOSED_MS;
+    return conn->closed_since && now - conn->closed_since >= closed_ms;
 }
 
 /* Time runs only while there is something that the client does not take. */
@@ -378,7 +377,7 @@ static void look_at(struct http_server *server, struct http_conn *conn, int64_t 
         return;
     bool late = conn->deadline != CLOCK_NO_DEADLINE && now >= conn->deadline;
     struct tcp_view tcp = view_tcp(conn->fd);
-    bool left = has_left(conn, &tcp, now);
+    bool left = has_left(conn, &tcp, now, atomic_load(&server->closed_ms));
     if (state != HTTP_CONN_REPLY && state != HTTP_CONN_STREAM && left) {
         end_connection(conn, now);
         return;

@@ -44,6 +44,9 @@ struct http_exchange {
     bool head_only;
     bool light;   /* says the gate */
     bool working; /* counted in server->working */
+    bool heavy;   /* says the gate */
+    bool inside;  /* in server->overload */
+    struct overload_ticket ticket;
     char *raw_target;
     struct http_target target;
     void *header_memory;
@@ -92,6 +95,16 @@ static void release_body(struct http_exchange *x)
     x->charged = 0;
 }
 
+/* It is answered, or given up: what is left is the client's to take. */
+static void leave(struct http_exchange *x)
+{
+    if (x->working)
+        atomic_fetch_sub(&x->server->working, 1);
+    if (x->inside)
+        overload_leave(&x->server->overload, clock_now_us(), &x->ticket);
+    x->working = x->inside = false;
+}
+
 /* The status is that of an error written past libmicrohttpd where there was one: a 408, most often. */
 static void tell_done(struct http_exchange *x)
 {
@@ -118,8 +131,7 @@ void http_exchange_done(
     *context = NULL;
     if (!x)
         return;
-    if (x->working)
-        atomic_fetch_sub(&x->server->working, 1);
+    leave(x);
     tell_done(x);
     http_conn_end(x->server, x->conn, x->counted);
     if (x->polled) {
@@ -259,6 +271,7 @@ static enum result fill_head(struct http_exchange *x, const char *method)
     x->head_only = strcmp(method, "HEAD") == 0;
     x->request.method = x->head_only ? "GET" : method;
     memcpy(x->request.client, x->conn->client, sizeof x->request.client);
+    http_forwarded(&x->server->options, &x->request);
     return ERR_OK;
 }
 
@@ -415,6 +428,7 @@ static enum MHD_Result admit(struct http_exchange *x)
     if (reply.status >= 400)
         return refuse(x, &reply, true);
     x->light = reply.light;
+    x->heavy = reply.heavy;
     http_reply_release(&reply);
     x->phase = PHASE_READING;
     return streamed ? start_stream(x) : MHD_YES;
@@ -494,15 +508,20 @@ static enum MHD_Result take_body(struct http_exchange *x, const char *data, size
 /* Whether there is room for one more. What is light is not counted: who watches the server must reach it when it is busy. */
 static bool enter(struct http_exchange *x)
 {
-    unsigned most = x->server->options.max_active;
-    if (x->light || most == 0)
-        return true;
-    if (atomic_fetch_add(&x->server->working, 1) >= most) {
-        atomic_fetch_sub(&x->server->working, 1);
-        return false;
+    struct http_server *server = x->server;
+    unsigned most = server->options.max_active;
+    if (!x->light && most) {
+        if (atomic_fetch_add(&server->working, 1) >= most) {
+            atomic_fetch_sub(&server->working, 1);
+            return false;
+        }
+        x->working = true;
     }
-    x->working = true;
-    return true;
+    if (!x->heavy)
+        return true;
+    x->inside = overload_enter(&server->overload, clock_now_us(), &x->ticket);
+    metrics_set(METRIC_OVERLOAD, 0, overload_sheds(&server->overload));
+    return x->inside;
 }
 
 /* As long as something comes, the body has time. */
@@ -557,6 +576,7 @@ static enum MHD_Result last_call(struct http_exchange *x)
     if (enter(x) && queue_try_push(server->queue, x) == ERR_OK)
         return MHD_YES;
     metrics_change(METRIC_QUEUE_LENGTH, QUEUE_REQUESTS, -1);
+    leave(x);
     struct http_reply reply;
     http_reply_init(&reply);
     http_reply_error(
@@ -621,9 +641,7 @@ static void serve(struct http_exchange *x)
         http_reply_error(
             server, &reply, x->request.path, 500, "The server made a reply without a valid status.");
     log_request(NULL, NULL);
-    if (x->working) /* what is left is the client's to take */
-        atomic_fetch_sub(&server->working, 1);
-    x->working = false;
+    leave(x);
     release_body(x);
     make_response(x, &reply, false);
     http_reply_release(&reply);

@@ -39,7 +39,7 @@ struct http_request {
     size_t header_count;
     const char *body;
     size_t body_len;
-    char client[64];     /* address of the peer, without port */
+    char client[64];     /* address of the peer, or what a trusted proxy says, without port */
     int64_t deadline_ms; /* the reply is due */
     char id[LIMIT_REQUEST_ID + 1]; /* the client's X-Request-Id where it is sound, else a new one; the reply has it too */
     char trace_id[33];             /* of a sound W3C `traceparent`, else "" */
@@ -72,6 +72,7 @@ struct http_reply {
     size_t header_count;
     char user_text[32]; /* for http_done: here the id of the key */
     bool light;         /* set by the gate: costs next to nothing, and is answered also when `max_active` is reached */
+    bool heavy;         /* set by the gate: costs a run of the model, and is turned away where too many come; see overload.h */
     const char *origin; /* the server's own */
     struct http_poll poll; /* where `next` is set: sent after status and headers instead of a body */
 };
@@ -104,6 +105,12 @@ struct http_options {
     int64_t header_ms, body_ms, idle_ms, request_ms; /* 0: the values of limits.h */
     const char *cors_origin; /* "*", origins separated by commas, or NULL: no CORS headers */
     const char *tls_cert, *tls_key; /* files, PEM, the certificate with its chain; NULL: no TLS. At most one server has it */
+    /*
+     * Whether the word of this address about who asks counts: then the client is the last address in X-Forwarded-For that is not
+     * trusted itself. NULL: nobody's; the client is the peer. `trusted` is given to it.
+     */
+    bool (*trusts)(const void *trusted, const char *address);
+    const void *trusted;
     unsigned max_active;     /* requests that are read and not yet answered; 0: as many as workers and queue hold */
     http_handler handler;
     http_gate gate;             /* may be NULL */

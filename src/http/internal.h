@@ -16,6 +16,7 @@
 
 #include "base/queue.h"
 #include "http/http.h"
+#include "http/overload.h"
 
 #include <gnutls/abstract.h>
 #include <microhttpd.h>
@@ -143,6 +144,8 @@ void *http_exchange_work(void *server); /* the thread of a worker */
 
 /* Fills id and trace_id from the headers. */
 void http_identify(struct http_request *request);
+/* request->client, which is the peer, becomes what trusted proxies say. */
+void http_forwarded(const struct http_options *options, struct http_request *request);
 
 /* --- tls.c ---------------------------------------------------------------------------------------------- */
 
@@ -234,6 +237,8 @@ struct http_server {
     atomic_size_t charged; /* bytes of all bodies */
     atomic_uint working;   /* requests between their last call and their reply, but for light ones */
     atomic_size_t budget;  /* the most they may be: LIMIT_BODIES, less in tests */
+    atomic_llong closed_ms; /* for libmicrohttpd to find out by itself that a client has gone: CLOSED_MS, less in fuzzers */
+    struct overload overload; /* of heavy requests */
 };
 
 #endif

@@ -12,6 +12,7 @@
 #include "http/internal.h"
 
 #include "base/clock.h"
+#include "base/cpu.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -19,6 +20,7 @@
 
 /* Room for the headers, libmicrohttpd's records about them, and the headers of the reply. */
 #define CONNECTION_MEMORY ((size_t)3 * LIMIT_HEADER_BYTES)
+#define CLOSED_MS 500 /* see conn.c */
 #define FLUSH_MS 200 /* for the replies of the last requests, after the grace */
 
 static enum MHD_Result on_accept(void *arg, const struct sockaddr *address, socklen_t len)
@@ -117,8 +119,10 @@ static enum result init(struct http_server *server, const struct http_options *o
 {
     server->options = *options;
     fill_defaults(&server->options);
+    overload_init(&server->overload, cpu_count());
     server->options.listen = NULL;
     atomic_store(&server->budget, (size_t)LIMIT_BODIES);
+    atomic_store(&server->closed_ms, CLOSED_MS);
     if (pthread_mutex_init(&server->lock, NULL) || clock_cond_init(&server->wake_watcher) ||
         clock_cond_init(&server->request_ended) || queue_new(LIMIT_REQUEST_QUEUE, &server->queue))
         return err_no_memory(err);
@@ -216,6 +220,7 @@ void http_server_stop(struct http_server *server, int64_t grace_ms)
     if (server->daemon)
         MHD_stop_daemon(server->daemon);
     queue_free(server->queue);
+    overload_destroy(&server->overload);
     pthread_cond_destroy(&server->request_ended);
     pthread_cond_destroy(&server->wake_watcher);
     pthread_mutex_destroy(&server->lock);

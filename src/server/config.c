@@ -39,6 +39,7 @@ static const struct key {
     {"sandbox", NULL, "auto|yes|no", "auto", TEXT, AT(sandbox), 0, "decode pictures in processes that can do nothing else; auto: where the system can"},
     {"rate-per-key", NULL, "N", "0", NUMBER, AT(rate_per_key), 1000000, "requests a second with one API key; beyond: 429; 0: no limit"},
     {"rate-per-address", NULL, "N", "0", NUMBER, AT(rate_per_address), 1000000, "requests a second from one address; beyond: 429; 0: no limit"},
+    {"trusted-proxy", NULL, "CIDR", NULL, TEXT, AT(trusted_proxy), 0, "reverse proxies, separated by commas, whose X-Forwarded-For says who a client is"},
     {"max-active", NULL, "N", "0", NUMBER, AT(max_active), 100000, "requests worked on or waiting at once; beyond: 503 at once; 0: 544"},
     {"log", NULL, "text|json", "text", TEXT, AT(log), 0, "form of the log lines on standard error"},
     {"access-log", NULL, "yes|no", "no", FLAG, AT(access_log), 0, "a log line for every request"},

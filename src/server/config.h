@@ -28,6 +28,7 @@ struct config {
     char *sandbox; /* "auto", "yes" or "no" */
     char *log; /* "text" or "json" */
     char *tls_cert, *tls_key, *milvus_host;
+    char *trusted_proxy; /* addresses and networks, separated by commas; NULL: none */
     char *backup_dir; /* NULL: no backups by request */
     char *milvus_uri, *milvus_user, *milvus_password, *milvus_token, *milvus_db, *milvus_ca, *milvus_cert, *milvus_key;
     char *milvus_index, *milvus_consistency;

@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "server/notify.h"
+#include "server/proxy.h"
 #include "server/wiring.h"
 
 #include <errno.h>
@@ -113,7 +114,10 @@ static enum result serve(const struct config *config, const sigset_t *signals, s
     struct http_server *http = NULL;
     int64_t started = clock_now_us();
     struct auth *auth = NULL;
-    enum result r = auth_open(config->data, &auth, err);
+    struct proxies proxies;
+    enum result r = proxies_init(&proxies, config->trusted_proxy, err);
+    if (r == ERR_OK)
+        r = auth_open(config->data, &auth, err);
     if (r == ERR_OK)
         r = check_exposure(config, auth, err);
     if (r == ERR_OK)
@@ -131,6 +135,8 @@ static enum result serve(const struct config *config, const sigset_t *signals, s
         .tls_cert = config->tls_cert,
         .tls_key = config->tls_key,
         .max_active = config->max_active,
+        .trusts = proxies.count ? proxies_trust : NULL,
+        .trusted = &proxies,
         .handler = api_handle,
         .gate = api_gate,
         .streams = api_streams,

@@ -74,12 +74,13 @@ def run_program(*arguments, timeout=600, **options):
 class Server:
     """`lookalike serve` on a port of its own. Start it, talk to `.url`, then stop() or kill() it."""
 
-    def __init__(self, data, *flags, log=None, port=None):
+    def __init__(self, data, *flags, log=None, port=None, environment=None):
         self.data = pathlib.Path(data)
         self.flags = [str(f) for f in flags]
         self.port = port or free_port()
         self.url = f"http://{HOST}:{self.port}"
         self.log = pathlib.Path(log) if log else self.data.with_name(self.data.name + ".log")
+        self.environment = environment or {}  # of the process, besides program_environment()
         self.process = None
 
     @property
@@ -94,7 +95,7 @@ class Server:
     def start(self, timeout=60):
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                            env=program_environment())
+                                            env=program_environment(**self.environment))
         deadline = time.monotonic() + timeout * SLOW
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
@@ -303,10 +304,10 @@ def shared_pictures(folder):
 # --- a web server that serves pictures to the server under test ------------------------------------------------------
 
 class PictureSite:
-    """HTTP on 127.0.0.1. `site.pages[path] = (status, headers, body)` or a function of the handler; `site.seen` has
+    """HTTP on `host`. `site.pages[path] = (status, headers, body)` or a function of the handler; `site.seen` has
     the paths that were asked for."""
 
-    def __init__(self):
+    def __init__(self, host=HOST):
         self.pages, self.seen = {}, []
         site = self
 
@@ -336,9 +337,9 @@ class PictureSite:
             def handle_error(self, *_):  # a client that had enough and went: many tests want just that
                 pass
 
-        self.httpd = Quiet((HOST, 0), Handler)
+        self.httpd = Quiet((host, 0), Handler)
         self.httpd.daemon_threads = True
-        self.url = f"http://{HOST}:{self.httpd.server_address[1]}"
+        self.url = f"http://{host}:{self.httpd.server_address[1]}"
         threading.Thread(target=self.httpd.serve_forever, daemon=True).start()
 
     def put(self, path, body, kind="image/jpeg", status=200, **headers):

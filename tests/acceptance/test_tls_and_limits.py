@@ -83,6 +83,30 @@ def test_tls(tmp_path):
     server.stop_cleanly()
 
 
+def statuses(server, forwarded, count):
+    with httpx.Client(base_url=server.url, trust_env=False, timeout=30) as client:
+        return [client.get("/v1/collections", headers=[("X-Forwarded-For", value) for value in forwarded(n)]).status_code for n in range(count)]
+
+
+def test_trusted_proxies(tmp_path):
+    """The rate of an address, where a proxy that we believe says whose it is; the last in the list that is no proxy counts."""
+    server = Server(tmp_path / "a", "--rate-per-address", 1, "--trusted-proxy", "127.0.0.0/8,2001:db8::/32", "--access-log", "yes", "--log", "json").start()
+    for same in (lambda n: ["192.0.2.1"], lambda n: [f"10.0.0.{n}, 192.0.2.2"], lambda n: [f"10.0.0.{n}", "192.0.2.3, 127.0.0.9"], lambda n: ["192.0.2.4:%d" % (1000 + n)],
+                 lambda n: [f"[fd00::{n + 1:x}]:80, [fd00:1::5]:{n + 80}, 2001:db8::7"], lambda n: [f"10.1.1.{n}, nonsense"], lambda n: []):
+        assert 429 in statuses(server, same, 8), same(1)
+    for other in (lambda n: [f"198.51.100.{n}"], lambda n: [f"203.0.113.{n}, 127.0.0.1, 2001:db8::1"], lambda n: [f"fd01:{n + 1:x}::1"]):
+        assert set(statuses(server, other, 8)) == {200}, other(1)
+    server.stop_cleanly()
+    assert '"client":"198.51.100.3"' in server.tail(100_000)
+    # Nobody is trusted: the header is what anybody may write
+    server = Server(tmp_path / "b", "--rate-per-address", 1).start()
+    assert 429 in statuses(server, lambda n: [f"198.51.100.{n}"], 8)
+    server.stop_cleanly()
+    for bad in ("proxy.example", "10.0.0.1/8", "1.2.3", ",".join(f"10.0.0.{n}" for n in range(17))):
+        done = run_program("serve", "--data", tmp_path / "c", "--listen", f"{HOST}:0", "--trusted-proxy", bad, timeout=60)
+        assert done.returncode == 3 and "--trusted-proxy" in done.stderr
+
+
 def test_rates_and_origins(tmp_path):
     data = tmp_path / "data"
     done = run_program("key", "create", "a", "--rights", "admin", "--data", data, "--quiet")

@@ -6,7 +6,7 @@
  * and each request that the handler saw is answered. A body the handler sees is no longer than was sent.
  */
 #include "fuzz.h"
-#include "http/http.h"
+#include "http/internal.h"
 
 #include <arpa/inet.h>
 #include <poll.h>
@@ -41,9 +41,10 @@ static void handle(void *user, const struct http_request *request, struct http_r
 static void start(void)
 {
     struct http_options options = {.listen = "127.0.0.1:0", .workers = 2, .io_threads = 1, .max_body = 65536,
-        .header_ms = 5000, .body_ms = 5000, .idle_ms = 5000, .request_ms = 5000, .cors_origin = "*", .handler = handle};
+        .header_ms = 400, .body_ms = 400, .idle_ms = 400, .request_ms = 5000, .cors_origin = "*", .handler = handle};
     signal(SIGPIPE, SIG_IGN);
     MUST(!http_server_start(&options, &server, NULL));
+    atomic_store(&server->closed_ms, 1);
 }
 
 static int dial(void)
@@ -97,6 +98,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             break;
         sent += (size_t)n;
     }
+    /* libmicrohttpd 0.9.75 overlooks the end of what a client sends where it comes with the last data (conn.c), and the watcher finds such a
+       connection only later: nearly every input would wait for it. A moment between the two, but for some inputs. */
+    if (size % 16)
+        usleep(200);
     shutdown(fd, SHUT_WR);
     size_t count = answers(fd, &errors);
     close(fd);
