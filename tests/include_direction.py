@@ -39,7 +39,7 @@ MAY_INCLUDE = {
     "store/embedded": {"store", "index", "learn"},
     "store/memory": {"store", "json"},
     "store/milvus": {"store", "json"},
-    "pipeline": {"base"} | STAGES,
+    "pipeline": {"base", "json"} | STAGES,  # json: the lines of an export
     "api": {"auth", "base", "json", "http", "pipeline", "web"},
     "server": EVERYTHING,
     "cli": EVERYTHING,

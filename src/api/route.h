@@ -96,6 +96,8 @@ enum result v1_eval(struct route_call *call, struct err *err);
 /* v1_keep.c: backups by job. */
 enum result v1_backup(struct route_call *call, struct err *err);
 enum result v1_restore(struct route_call *call, struct err *err);
+enum result v1_export(struct route_call *call, struct err *err);
+enum result v1_import(struct route_call *call, struct err *err);
 enum result v1_job_get(struct route_call *call, struct err *err);
 enum result v1_job_cancel(struct route_call *call, struct err *err);
 enum result v1_openapi(struct route_call *call, struct err *err);

@@ -1,5 +1,5 @@
 /*
- * /v1/backup and /v1/restore: jobs, because they may take longer than a request.
+ * /v1/backup, /v1/restore, /v1/export and /v1/import: jobs, because they may take longer than a request.
  *
  * A request names a folder of the server's disk. It may lie in --backup-dir and below, nowhere else: otherwise
  * whoever can reach the API could write where the server's user can.
@@ -14,10 +14,15 @@
 
 #define NOTES_MAX (64 * LIMIT_KIB) /* of a job's result */
 
+enum keep_what { BACKUP, RESTORE, EXPORT, IMPORT };
+static const char *const kinds[] = {[BACKUP] = "backup", [RESTORE] = "restore", [EXPORT] = "export", [IMPORT] = "import"};
+
 struct keep {
     struct store *store;
+    const char *keys; /* the folder with the keys; NULL: there is none */
     struct job *job;
-    bool restore, replace;
+    enum keep_what what;
+    bool replace;
     char folder[LIMIT_BACKUP_PATH + 1];
     char collection[LIMIT_COLLECTION_NAME + 1], as[LIMIT_COLLECTION_NAME + 1];
     struct buf notes; /* JSON strings, separated by commas */
@@ -29,7 +34,7 @@ static bool on_progress(void *user, const char *collection, uint64_t done, uint6
 {
     struct keep *k = user;
     job_progress(k->job, done, all);
-    job_message(k->job, "%s %.200s", k->restore ? "restoring" : "copying", collection);
+    job_message(k->job, "%s %.200s", k->what == RESTORE ? "restoring" : "copying", collection);
     return !job_cancelled(k->job);
 }
 
@@ -48,21 +53,50 @@ static void on_note(void *user, int severity, const char *collection, const char
     buf_free(&one);
 }
 
+static bool on_records(void *user, uint64_t done, uint64_t all)
+{
+    struct keep *k = user;
+    job_progress(k->job, done, all);
+    return !job_cancelled(k->job);
+}
+
+static enum result run_carry(struct keep *k, struct buf *result, struct err *err)
+{
+    struct carry_report report = {0};
+    struct carry_watch watch = {.progress = on_records, .user = k};
+    enum result r = k->what == EXPORT
+                        ? carry_export(k->store, k->collection, k->folder, k->replace, &watch, &report, err)
+                        : carry_import(k->store, k->folder, k->as[0] ? k->as : NULL, &watch, &report, err);
+    if (r)
+        return r;
+    r = buf_append_str(result, "{\"folder\":");
+    if (r == ERR_OK)
+        r = json_append_string(result, k->folder, strlen(k->folder));
+    if (r == ERR_OK)
+        r = buf_appendf(result, ",\"records\":%" PRIu64 ",\"bytes\":%" PRIu64 "}", report.records, report.bytes);
+    return r ? err_set(err, r, "the result of the job is too large") : ERR_OK;
+}
+
 static enum result run(struct job *job, void *user, struct buf *result, struct err *err)
 {
     struct keep *k = user;
     struct store_backup_report report;
+    size_t keys = 0;
     struct store_backup_watch watch = {.progress = on_progress, .report = on_note, .user = k};
     struct store_restore what = {.folder = k->folder,
         .collection = k->collection[0] ? k->collection : NULL,
         .as = k->as[0] ? k->as : NULL,
         .replace = k->replace};
     k->job = job;
-    enum result r = k->restore ? store_restore(k->store, &what, &watch, &report, err)
-                               : store_backup(k->store, k->folder, &watch, &report, err);
+    if (k->what == EXPORT || k->what == IMPORT)
+        return run_carry(k, result, err);
+    enum result r = k->what == RESTORE ? store_restore(k->store, &what, &watch, &report, err)
+                                       : store_backup(k->store, k->folder, &watch, &report, err);
+    if (r == ERR_OK && k->what == BACKUP && k->keys)
+        r = auth_backup(k->keys, k->folder, &keys, err);
     if (r)
         return r;
-    r = buf_append_str(result, "{\"folder\":");
+    r = buf_appendf(result, "{\"keys\":%zu,\"folder\":", keys);
     if (r == ERR_OK)
         r = json_append_string(result, k->folder, strlen(k->folder));
     if (r == ERR_OK)
@@ -139,26 +173,29 @@ static enum result read_request(struct route_call *call, struct keep *k, struct 
         r = params_string(&params, "folder", &found, &folder, err);
     if (r == ERR_OK)
         r = set_folder(k, pipeline_backup_folder(call->pipeline), found ? folder : NULL, err);
-    if (r == ERR_OK && k->restore)
+    if (r == ERR_OK && (k->what == RESTORE || k->what == EXPORT))
         r = take_name(&params, "collection", k->collection, sizeof k->collection, err);
-    if (r == ERR_OK && k->restore)
+    if (r == ERR_OK && k->what == EXPORT && !k->collection[0])
+        r = err_set_field(err, ERR_INVALID, "collection", "say which collection is to be exported");
+    if (r == ERR_OK && (k->what == RESTORE || k->what == IMPORT))
         r = take_name(&params, "as", k->as, sizeof k->as, err);
-    if (r == ERR_OK && k->restore)
+    if (r == ERR_OK && (k->what == RESTORE || k->what == EXPORT))
         r = params_bool(&params, "replace", &found, &k->replace, err);
     params_free(&params);
     return r;
 }
 
-static enum result start(struct route_call *call, bool restore, struct err *err)
+static enum result start(struct route_call *call, enum keep_what what, struct err *err)
 {
     char id[JOB_ID_SIZE];
     struct keep *k = calloc(1, sizeof *k);
     if (!k)
         return err_no_memory(err);
     k->store = pipeline_store(call->pipeline);
-    k->restore = restore;
+    k->what = what;
+    k->keys = call->api->options.auth ? auth_folder(call->api->options.auth) : NULL;
     buf_init(&k->notes, NOTES_MAX);
-    struct job_work work = {.kind = restore ? "restore" : "backup", .run = run, .release = release, .user = k};
+    struct job_work work = {.kind = kinds[what], .run = run, .release = release, .user = k};
     enum result r = read_request(call, k, err);
     if (r == ERR_OK)
         r = jobs_start(pipeline_jobs(call->pipeline), &work, id, err);
@@ -173,10 +210,20 @@ static enum result start(struct route_call *call, bool restore, struct err *err)
 
 enum result v1_backup(struct route_call *call, struct err *err)
 {
-    return start(call, false, err);
+    return start(call, BACKUP, err);
 }
 
 enum result v1_restore(struct route_call *call, struct err *err)
 {
-    return start(call, true, err);
+    return start(call, RESTORE, err);
+}
+
+enum result v1_export(struct route_call *call, struct err *err)
+{
+    return start(call, EXPORT, err);
+}
+
+enum result v1_import(struct route_call *call, struct err *err)
+{
+    return start(call, IMPORT, err);
 }

@@ -6,6 +6,7 @@
  */
 #include "cli/cli.h"
 
+#include "auth/auth.h"
 #include "base/clock.h"
 #include "cli/job.h"
 #include "json/json.h"
@@ -36,7 +37,8 @@ static const char restore_help[] =
     "Makes the collections of a backup, or one of them, anew in a store. Each is checked against its sums before it gets\n"
     "its name; other collections are left alone.\n\n"
     "  --as NAME        give the one collection another name\n"
-    "  --replace        drop a collection of that name once the copy is complete; without it such a name is refused\n";
+    "  --replace        drop a collection of that name once the copy is complete; without it such a name is refused\n"
+    "  --keys           with --data: the API keys as well, where the store has none\n";
 static const char restore_examples[] =
     "\nexamples:\n"
     "  lookalike restore /mnt/disk/lookalike --data ./data\n"
@@ -45,7 +47,8 @@ static const char restore_examples[] =
 
 struct keep {
     struct cli_args args;
-    bool restore, verify, replace;
+    bool restore, verify, replace, with_keys;
+    size_t keys;
     const char *folder, *collection, *as;
     struct cli_tally tally;
     struct cli_progress *progress;
@@ -84,23 +87,41 @@ static void on_note(void *user, int severity, const char *collection, const char
     print_note(user, line);
 }
 
+/* Before anything is restored: keys that are there stay, and then nothing is done at all. */
+static enum result check_no_keys(const char *data, struct err *err)
+{
+    size_t there = 0;
+    enum result r = auth_backup_check(data, &there, err);
+    if (r == ERR_OK && there)
+        r = err_set(err, ERR_EXISTS, "%.300s has API keys already, and they stay as they are: restore without --keys", data);
+    return r;
+}
+
 static enum result run_here(struct keep *k, struct err *err)
 {
     struct config config = {0};
     struct wiring *wiring = NULL;
     struct store_backup_watch watch = {.progress = on_progress, .report = on_note, .user = k};
-    if (k->verify)
-        return store_backup_verify(k->folder, &watch, &k->report, err);
+    if (k->verify) {
+        enum result verified = store_backup_verify(k->folder, &watch, &k->report, err);
+        return verified ? verified : auth_backup_check(k->folder, &k->keys, err);
+    }
     enum result r = config_load(&config, k->args.config_argc, k->args.config_argv, err);
     if (r)
         return r;
-    r = wiring_open(&config, false, &wiring, err);
+    r = k->with_keys ? check_no_keys(config.data, err) : ERR_OK;
+    if (!r)
+        r = wiring_open(&config, false, &wiring, err);
     if (!r && k->restore) {
         struct store_restore what = {
             .folder = k->folder, .collection = k->collection, .as = k->as, .replace = k->replace};
         r = store_restore(wiring_store(wiring), &what, &watch, &k->report, err);
+        if (!r && k->with_keys)
+            r = auth_restore(k->folder, config.data, &k->keys, err);
     } else if (!r) {
         r = store_backup(wiring_store(wiring), k->folder, &watch, &k->report, err);
+        if (!r)
+            r = auth_backup(config.data, k->folder, &k->keys, err);
     }
     wiring_close(wiring);
     config_free(&config);
@@ -138,6 +159,7 @@ static uint64_t number_of(struct json_object *object, const char *name)
 
 static void take_result(struct keep *k, struct json_object *result)
 {
+    k->keys = (size_t)number_of(result, "keys");
     const struct {
         const char *name;
         uint64_t *to;
@@ -184,14 +206,16 @@ static void print_report(const struct keep *k)
     const struct store_backup_report *p = &k->report;
     if (k->args.json) {
         printf("{\"event\":\"summary\",\"collections\":%" PRIu64 ",\"records\":%" PRIu64 ",\"damaged\":%" PRIu64
-               ",\"files\":%" PRIu64 ",\"bytes\":%" PRIu64 ",\"new_files\":%" PRIu64 ",\"written\":%" PRIu64 "}\n",
-            p->collections, p->records, p->damaged, p->files, p->bytes, p->new_files, p->written);
+               ",\"files\":%" PRIu64 ",\"bytes\":%" PRIu64 ",\"new_files\":%" PRIu64 ",\"written\":%" PRIu64 ",\"keys\":%zu}\n",
+            p->collections, p->records, p->damaged, p->files, p->bytes, p->new_files, p->written, k->keys);
         return;
     }
     if (k->args.quiet)
         return;
     printf("%" PRIu64 " collections, %" PRIu64 " records, %.1f MiB", p->collections, p->records,
         (double)p->bytes / (double)MIB);
+    if (k->keys)
+        printf(", %zu API keys", k->keys);
     if (k->verify)
         printf(": all as it was written\n");
     else if (k->restore)
@@ -212,6 +236,8 @@ static enum result check_arguments(struct keep *k, struct err *err)
     k->collection = a->positional_count > 1 ? a->positional[1] : NULL;
     if (!k->folder && (k->restore || k->verify || a->data))
         return err_set(err, ERR_INVALID, "%s needs the folder of the backup", a->command);
+    if (k->with_keys && (!a->data || k->collection))
+        return err_set(err, ERR_INVALID, "--keys goes with --data and without a COLLECTION: keys are restored where nobody serves yet");
     if (k->as && !k->collection)
         return err_set(err, ERR_INVALID, "--as goes with one COLLECTION");
     return ERR_OK;
@@ -240,10 +266,10 @@ static int keep_main(int argc, char **argv, bool restore)
     }
     k->restore = restore;
     const struct cli_flag backup_flags[] = {{"--verify", NULL, &k->verify}};
-    const struct cli_flag restore_flags[] = {{"--as", &k->as, NULL}, {"--replace", NULL, &k->replace}};
+    const struct cli_flag restore_flags[] = {{"--as", &k->as, NULL}, {"--replace", NULL, &k->replace}, {"--keys", NULL, &k->with_keys}};
     int status = CLI_DONE;
     enum result r = cli_args_parse(
-        argc, argv, restore ? restore_flags : backup_flags, restore ? 2 : 1, &k->args, &err);
+        argc, argv, restore ? restore_flags : backup_flags, restore ? 3 : 1, &k->args, &err);
     if (r == ERR_OK && !k->args.help)
         r = check_arguments(k, &err);
     if (r)

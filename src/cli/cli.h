@@ -79,5 +79,6 @@ int cli_eval(int argc, char **argv);
 int cli_restore(int argc, char **argv);
 int cli_bench(int argc, char **argv);
 int cli_migrate(int argc, char **argv);
+int cli_export(int argc, char **argv);
 
 #endif

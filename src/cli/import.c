@@ -5,6 +5,7 @@
  * and send them. Nothing is lost: a record is acknowledged, or named as failed, or counted as not tried with
  * a word on how to go on. See docs/internals/cli.md.
  */
+#include "cli/carry.h"
 #include "cli/cli.h"
 
 #include "base/clock.h"
@@ -80,6 +81,7 @@ static const char help[] =
     "  a .csv       a first line with the names of the columns, then a picture a line\n"
     "  a .jsonl     a JSON object a line\n"
     "  -            the same on standard input\n"
+    "  a folder that `lookalike export` has written: its records as they are; over a server it must be in the server's --backup-dir\n"
     "Columns and members: path (relative to the file) or url; and where wanted fileid, itemid, tags (a JSON list, or\n"
     "separated by ;) and brief (a JSON object). All others go into brief. What has no fileid gets one made of its name,\n"
     "the same in every run.\n\n"
@@ -529,6 +531,10 @@ static enum result read_arguments(struct import *im, int argc, char **argv, stru
         return err_set(err, ERR_INVALID,
             "\"%.100s\" is no name of a collection: letters, digits and _ only, no digit in front",
             im->collection);
+    if (im->args.positional_count > 2)
+        for (size_t i = 1; i < im->args.positional_count; i++)
+            if (cli_is_export(im->args.positional[i]))
+                return err_set(err, ERR_INVALID, "%.300s is an export, which is imported by itself", im->args.positional[i]);
     for (size_t i = 1; im->resume && i < im->args.positional_count; i++)
         if (strcmp(im->args.positional[i], "-") == 0)
             return err_set(err, ERR_INVALID,
@@ -554,6 +560,8 @@ int cli_import(int argc, char **argv)
         status = cli_usage("import", &err);
     } else if (im->args.help) {
         printf("%s%s%s", help, cli_common_help, examples);
+    } else if (im->args.positional_count == 2 && cli_is_export(im->args.positional[1])) {
+        status = cli_import_export(&im->args, im->collection, im->args.positional[1], &err);
     } else {
         catch_signals();
         r = open_sources(im, &err);

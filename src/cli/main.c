@@ -22,8 +22,8 @@ static const struct command {
     {"backup", cli_backup, "copy every collection into a folder, while the server runs"},
     {"restore", cli_restore, "make collections anew from a backup"},
     {"migrate", cli_migrate, "copy collections from the embedded store into a Milvus, or back"},
+    {"export", cli_export, "write a collection as JSON lines and vectors, for other programs and stores"},
     {"doctor", cli_doctor, "look for what is wrong with a store or a server, and mend it"},
-    {"export", NULL, NULL},
     {"reembed", NULL, NULL},
 };
 #define COMMAND_COUNT (sizeof commands / sizeof *commands)

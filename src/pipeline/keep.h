@@ -2,6 +2,7 @@
 #ifndef PIPELINE_KEEP_H
 #define PIPELINE_KEEP_H
 
+#include "pipeline/carry.h"
 #include "pipeline/pipeline.h"
 #include "store/backup.h"
 

@@ -245,6 +245,7 @@ struct store_browse {
     int64_t after;
     uint32_t limit;
     bool with_vectors;
+    bool descriptors; /* with vectors: the whole descriptors, as far as the store keeps them */
     const struct filter *filter;
 };
 enum result store_browse_where(struct store *store, const char *collection, const struct store_browse *browse,

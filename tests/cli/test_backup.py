@@ -1,5 +1,6 @@
 """backup, restore and doctor --repair as a user meets them: over a running server, and with --data."""
 import json
+import shutil
 import threading
 
 import pytest
@@ -120,3 +121,134 @@ def test_repair(run, name, pictures, tmp_path):
     assert run("doctor", "--data", data).returncode == 0
     done = run("collection", "stats", name, "--data", data, "--json")
     assert json.loads(done.stdout)["count"] == 5
+
+
+def files_of(folder):
+    return {p.name for p in folder.iterdir()}
+
+
+def test_export_and_import_over_a_server(run, server, name, pictures, backups):
+    run("import", name, pictures, "--create", "--server", server.url)
+    place = backups / f"export-{name}"
+    done = summary(run("export", name, place, "--json", "--server", server.url))
+    assert done["records"] == 6 and files_of(place) == {"collection.json", "records.jsonl", "vectors.f32", "thumbnails.bin"}
+    about = json.loads((place / "collection.json").read_text())
+    lines = [json.loads(line) for line in (place / "records.jsonl").read_text().splitlines()]
+    assert about["collection"] == name and about["records"] == len(lines) == 6
+    assert [r["fileid"] for r in lines] == sorted(r["fileid"] for r in lines)
+    rows = (place / "vectors.f32").read_bytes()
+    assert len(rows) == 6 * 4 * about["descriptor"] and about["descriptor"] >= about["dimension"]
+    thumbnails = (place / "thumbnails.bin").read_bytes()
+    for record in lines:
+        at, size = record["thumbnail"]
+        assert thumbnails[at:at + 2] == b"\xff\xd8" and at + size <= len(thumbnails)
+    # The same place only on request; then what came of it is the same.
+    again = run("export", name, place, "--server", server.url)
+    assert again.returncode == 3 and "--replace" in again.stderr
+    assert run("export", name, place, "--replace", "--server", server.url).returncode == 0
+    assert (place / "vectors.f32").read_bytes() == rows
+
+    copy = name + "_carried"
+    assert summary(run("import", copy, place, "--json", "--server", server.url))["records"] == 6
+    for query in ("a.png", ):
+        hits = [json.loads(run("search", c, pictures / query, "--json", "--server", server.url).stdout)["hits"] for c in (name, copy)]
+        assert hits[0] == hits[1] != []
+    taken = run("import", copy, place, "--server", server.url)
+    assert taken.returncode == 3 and "exists already" in taken.stderr
+    # An export of the copy is the same, byte by byte, but for the name.
+    second = backups / f"export-{copy}"
+    summary(run("export", copy, second, "--json", "--server", server.url))
+    for file in ("records.jsonl", "vectors.f32", "thumbnails.bin"):
+        assert (second / file).read_bytes() == (place / file).read_bytes()
+
+
+@pytest.fixture
+def exported(run, tmp_path, pictures):
+    """A small export made without a server: tmp/x, and its store in tmp/data."""
+    for command in (["import", "shop", pictures, "--create"], ["export", "shop", tmp_path / "x"]):
+        done = run(*command, "--data", tmp_path / "data")
+        assert done.returncode == 0, done.stderr
+    return tmp_path
+
+
+def damage(place, file, change):
+    data = (place / file).read_bytes()
+    (place / file).write_bytes(change(data))
+
+
+def resized(place):
+    """Let collection.json say how large the files are now."""
+    about = json.loads((place / "collection.json").read_text())
+    about["bytes"] = {f: (place / f).stat().st_size for f in about["bytes"]}
+    (place / "collection.json").write_text(json.dumps(about))
+
+
+def test_a_damaged_export_is_refused_whole(run, exported, tmp_path):
+    assert run("import", "copy", exported / "x", "--data", exported / "data").returncode == 0
+    first_line = (exported / "x" / "records.jsonl").read_text().splitlines()[0]
+
+    def swap_line(text, new):
+        return lambda data: data.replace(text.encode(), new.encode(), 1)
+
+    broken = {
+        "collection.json": [("a member is missing", lambda d: d.replace(b'"metric"', b'"metrik"'), "metric"), ("no JSON", lambda d: d[:40], "JSON"),
+                            ("another version", lambda d: d.replace(b'"lookalike_export":1', b'"lookalike_export":2'), "lookalike_export"),
+                            ("too many", lambda d: d.replace(b'"records":6', b'"records":7'), "row for each"), ("dimension", lambda d: d.replace(b'"dimension":', b'"dimension":-'), "dimension")],
+        "records.jsonl": [("shorter", lambda d: d[:-20], "bytes"), ("no JSON", swap_line('{"fileid":', '{"fileid";'), "line 1"), ("no fileid", swap_line('"fileid"', '"filex"'), "fileid"),
+                          ("tags", swap_line('"tags":[', '"tags":[1'), "line 1"), ("brief", swap_line('"brief":{', '"brief":[{'), "line 1"),
+                          ("twice", lambda d: d.replace(d.splitlines()[1], first_line.encode(), 1), "fileids"), ("a line less", lambda d: d.split(b"\n", 1)[1], "records")],
+        "vectors.f32": [("shorter", lambda d: d[:-4], "bytes"), ("not finite", lambda d: b"\0\0\xc0\x7f" + d[4:], "")],
+        "thumbnails.bin": [("shorter", lambda d: d[:10], "bytes")],
+    }
+    for file, ways in broken.items():
+        for what, change, word in ways:
+            place = tmp_path / "broken"
+            shutil.rmtree(place, ignore_errors=True)
+            shutil.copytree(exported / "x", place)
+            damage(place, file, change)
+            if file == "records.jsonl" and what != "shorter":
+                resized(place)
+            done = run("import", "broken", place, "--data", exported / "data")
+            assert done.returncode == 3 and word in done.stderr, (file, what, done.stderr)
+            assert "broken" not in run("collection", "list", "--data", exported / "data").stdout, (file, what)
+    done = run("import", "broken", exported / "x", tmp_path, "--data", exported / "data")
+    assert done.returncode == 2 and "by itself" in done.stderr
+
+
+def test_an_export_only_into_the_servers_folder(run, server, name, pictures, tmp_path):
+    run("import", name, pictures, "--create", "--server", server.url)
+    done = run("export", name, tmp_path / "x", "--server", server.url)
+    assert done.returncode == 3 and "may use for backups" in done.stderr and not (tmp_path / "x").exists()
+    done = run("export", "nosuch", tmp_path / "x", "--data", tmp_path / "data")
+    assert done.returncode == 3 and "nosuch" in done.stderr
+
+
+def test_keys_are_in_a_backup(run, name, pictures, tmp_path):
+    data, place, fresh = tmp_path / "data", tmp_path / "b", tmp_path / "s" / "data"
+    assert run("import", name, pictures, "--create", "--data", data).returncode == 0
+    assert summary(run("backup", place, "--json", "--data", data))["keys"] == 0 and not (place / "keys.json").exists()
+    key = json.loads(run("key", "create", "operator", "--rights", "admin", "--json", "--data", data).stdout)["key"]
+    assert summary(run("backup", place, "--json", "--data", data))["keys"] == 1
+    assert (place / "keys.json").stat().st_mode & 0o777 == 0o600 and key not in (place / "keys.json").read_text()
+    assert summary(run("backup", place, "--verify", "--json"))["keys"] == 1
+    # Not without being asked, and only where there are none
+    assert run("restore", place, "--data", fresh).returncode == 0 and not (fresh / "keys.json").exists()
+    shutil.rmtree(fresh)
+    assert summary(run("restore", place, "--keys", "--json", "--data", fresh))["keys"] == 1
+    assert "operator" in run("key", "list", "--data", fresh).stdout
+    done = run("restore", place, "--keys", "--replace", "--data", fresh)
+    assert done.returncode == 3 and "API keys already" in done.stderr
+    assert run("restore", place, "--keys", "--server", "http://127.0.0.1:1").returncode == 2
+    # A key that works: a server on the restored store
+    server = Server(tmp_path / "s")
+    try:
+        assert run("search", name, pictures / "a.png", "--server", server.url).returncode == 3
+        assert run("search", name, pictures / "a.png", "--server", server.url, env={"LOOKALIKE_API_KEY": key}).returncode == 0
+    finally:
+        server.stop()
+    # Damaged keys are named by --verify; keys that are gone leave the next backup
+    (place / "keys.json").write_text("{")
+    done = run("backup", place, "--verify")
+    assert done.returncode == 3 and "keys" in done.stderr
+    (data / "keys.json").unlink()
+    assert summary(run("backup", place, "--json", "--data", data))["keys"] == 0 and not (place / "keys.json").exists()

@@ -111,6 +111,7 @@ enum result embedded_collection_stats(struct embedded_collection *c, int64_t dea
 struct embedded_reading {
     struct embedded_collection *c;
     bool with_vectors;
+    bool descriptors; /* with vectors: all of them, see struct store_browse */
     bool stale;  /* a search: a row is not what the scan saw */
     size_t room; /* records `out.items` has room for */
     struct store_records out;

@@ -24,10 +24,10 @@ static char *copy_column(sqlite3_stmt *stmt, int column)
     return copy;
 }
 
+/* The first `dim` floats of the descriptor. */
 static enum result copy_vector(
-    struct embedded_collection *c, const struct embedded_row *row, float **out, struct err *err)
+    struct embedded_collection *c, const struct embedded_row *row, uint32_t dim, float **out, struct err *err)
 {
-    uint32_t dim = c->meta.settings.dimension;
     if (row->slot >= atomic_load_explicit(&c->slots.used, memory_order_acquire) ||
         !embedded_vectors_verify(&c->vectors, row->slot, row->fileid, row->number))
         return err_set(err, ERR_CORRUPT,
@@ -61,7 +61,8 @@ enum result embedded_collection_append(
     record->brief = copy_column(stmt, EMBEDDED_COL_BRIEF);
     if (!record->tags || !record->brief)
         return err_no_memory(err);
-    return g->with_vectors ? copy_vector(g->c, row, &record->vector, err) : ERR_OK;
+    const struct store_settings *s = &g->c->meta.settings;
+    return g->with_vectors ? copy_vector(g->c, row, g->descriptors ? s->descriptor : s->dimension, &record->vector, err) : ERR_OK;
 }
 
 /* All rows of a bound statement, at most `max`; one more says that there are more. */
@@ -246,7 +247,9 @@ static enum result browse_filtered(struct embedded_collection *c, const struct s
     struct embedded_reading g = {
         .c = c,
         .with_vectors = browse->with_vectors,
-        .out = {.dimension = c->meta.settings.dimension, .next = browse->after},
+        .descriptors = browse->descriptors,
+        .out = {.dimension = browse->descriptors ? c->meta.settings.descriptor : c->meta.settings.dimension,
+            .next = browse->after},
     };
     struct lowest l = {.want = (size_t)browse->limit + 1, .highest = INT64_MAX};
     struct embedded_selection selection;
@@ -277,7 +280,9 @@ enum result embedded_collection_browse(struct embedded_collection *c, const stru
     struct embedded_reading g = {
         .c = c,
         .with_vectors = browse->with_vectors,
-        .out = {.dimension = c->meta.settings.dimension, .next = browse->after},
+        .descriptors = browse->descriptors,
+        .out = {.dimension = browse->descriptors ? c->meta.settings.descriptor : c->meta.settings.dimension,
+            .next = browse->after},
     };
     struct embedded_reader *reader = NULL;
     struct embedded_snapshot snapshot;
