@@ -17,6 +17,8 @@ COPY --from=build /dist/ /tmp/dist/
 RUN apt-get update \
     && apt-get install -y --no-install-recommends /tmp/dist/*.deb curl \
     && rm -rf /var/lib/apt/lists/* /tmp/dist
+# By name: the package makes the user, whose number is the system's choice. Kubernetes is given a number by the chart.
+# hadolint ignore=DL3066
 USER lookalike
 VOLUME ["/var/lib/lookalike", "/var/backups/lookalike"]
 EXPOSE 5000

@@ -12,7 +12,8 @@ random moment and started again on the same folder. Then, for every fileid that 
 
 At the end the server is stopped and `lookalike doctor` must find nothing wrong.
 
-Use: kill9.py [--rounds 50] [--clients 16] [--seed N] [--data DIR]        Exit status 0: all rounds passed.
+Use: kill9.py [--mixed] [--rounds 50] [--clients 16] [--seed N] [--data DIR]        Exit status 0: all rounds passed.
+With --mixed everything that changes what is kept happens at once: see kill9_mixed.py. It can be left running: 2,000 rounds take about an hour.
 The program is $LOOKALIKE_BUILD/lookalike (default: build).
 """
 import argparse
@@ -30,14 +31,12 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import httpx  # noqa: E402
 import numpy  # noqa: E402
 
+import kill9_mixed  # noqa: E402
+from kill9_mixed import Lost  # noqa: E402
 from support import FAILED, OK, SLOW, Api, Server, picture, run_program  # noqa: E402
 
 COLLECTION = "killed"
 PICTURES = 24
-
-
-class Lost(AssertionError):
-    pass
 
 
 class Fileid:
@@ -209,6 +208,7 @@ def rounds(options, data, say):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--mixed", action="store_true", help="adds, updates, deletes, bulk, tune, drop, backup and keys at once")
     parser.add_argument("--rounds", type=int, default=50)
     parser.add_argument("--clients", type=int, default=16)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().getrandbits(30))
@@ -217,7 +217,8 @@ def main():
     print(f"{options.rounds} rounds, {options.clients} clients, seed {options.seed}")
     top = pathlib.Path(options.data or tempfile.mkdtemp(prefix="lookalike-kill9-"))
     try:
-        total = rounds(options, top / "data", lambda line: print(line, flush=True))
+        work = kill9_mixed.rounds if options.mixed else rounds
+        total = work(options, top if options.mixed else top / "data", lambda line: print(line, flush=True))
     except Lost as lost:
         print(f"FAILED (the folder {top} is kept): {lost}")
         return 1

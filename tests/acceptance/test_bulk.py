@@ -159,3 +159,20 @@ def test_a_region_of_the_query(http, home):
         raw = http.post(f"{home}/search", params={"region": ",".join(map(str, region))}, content=encode(both, "PNG"),
                         headers={"Content-Type": "image/png"}).json()["hits"]
         assert [h["fileid"] for h in raw] == [h["fileid"] for h in hits]
+
+
+def test_limit_of_what_is_under_way(server, http, home):
+    """LIMIT_BULK_BYTES: lines of 20 MiB are not held by the dozen, though sixteen threads would take them at once."""
+    before, filler, seen = server.memory("VmRSS"), " " * (20 << 20), []
+
+    def body():
+        for n in range(8):
+            text = (line(n) + filler + "\n").encode()
+            for at in range(0, len(text), 1 << 20):
+                yield text[at:at + (1 << 20)]
+                seen.append(server.memory("VmRSS"))
+
+    answer = results(http.post(f"{home}/images", content=body(), headers=KIND))
+    assert [a["fileid"] for a in answer] == list(range(8)) and {a["status"] for a in answer} == {200}
+    # 64 MiB under way, the line being read, its copy, and JSON of one; without the limit it would be all 160 and more
+    assert max(seen) - before < 150 << 20, f"{(max(seen) - before) >> 20} MiB"
