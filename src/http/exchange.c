@@ -539,9 +539,9 @@ static enum MHD_Result take_stream(struct http_exchange *x, const char *data, si
     if (!http_stream_take(x->stream, data, size))
         return throw_away(x, size);
     x->received += before - *size;
-    /* Nothing taken: suspended, which is not the client's fault. It may have been resumed already; the next call, on
+    /* Something is left: suspended, which is not the client's fault. It may have been resumed already; the next call, on
        this thread, puts the state right. */
-    return *size < before || http_conn_to(x->server, x->conn, HTTP_CONN_BUSY) ? MHD_YES : MHD_NO;
+    return *size == 0 || http_conn_to(x->server, x->conn, HTTP_CONN_BUSY) ? MHD_YES : MHD_NO;
 }
 
 static enum MHD_Result reply_stream(struct http_exchange *x)

@@ -179,7 +179,7 @@ void http_stream_free(struct http_stream *stream);
 enum result http_stream_start(struct http_stream *stream) ERR_MUST_USE;
 /* Make it a polled reply; takes reply->poll. */
 void http_stream_poll(struct http_stream *stream, struct http_reply *reply);
-/* A piece of the body; *size is what was not taken, and where that is all, the connection is suspended. False: nobody
+/* A piece of the body; *size is what was not taken, and where that is something, the connection is suspended. False: nobody
  * wants it any more. */
 bool http_stream_take(struct http_stream *stream, const char *data, size_t *size);
 enum http_stream_reply http_stream_body_done(struct http_stream *stream);

@@ -111,7 +111,7 @@ bool http_stream_take(struct http_stream *s, const char *data, size_t *size)
     if (wanted) {
         *size -= n;
         pthread_cond_broadcast(&s->moved);
-        if (n == 0)
+        if (*size > 0) /* also where a part was taken: libmicrohttpd calls again for the rest when more arrives, and it may be the last */
             suspend(s);
     }
     pthread_mutex_unlock(&s->lock);
