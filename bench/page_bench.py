@@ -36,7 +36,7 @@ def main():
         server.create("clothing")
         for fileid, file in page_server.gallery()[:20]:
             server.add("clothing", fileid, file)
-        page.size(browser.DESKTOP)
+        page.look("desktop")
         page.cdp("Network.setCacheDisabled", cacheDisabled=True)
         found = []
         for unused in range(runs + 1):  # the first is the browser's own start

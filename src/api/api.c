@@ -13,6 +13,8 @@
 #include "json/json.h"
 #include "web/web.h"
 
+#include <strings.h>
+
 enum family { COMPATIBLE, NATIVE };
 
 static const struct route {
@@ -313,6 +315,22 @@ void api_error_body(void *user, const char *path, unsigned status, const char *m
 
 /* --- the page ------------------------------------------------------------------------------------------------- */
 
+/* Whether an Accept-Encoding header takes gzip: named with a weight over 0 (RFC 9110, 12.5.3). "*" alone is not enough. */
+static bool takes_gzip(const char *accept)
+{
+    for (const char *at = accept; at && *at; at = *at ? at + 1 : at) {
+        at += strspn(at, " \t");
+        size_t len = strcspn(at, ",");
+        size_t name = strcspn(at, " \t;,");
+        bool gzip = name == 4 && strncasecmp(at, "gzip", 4) == 0;
+        const char *weight = gzip ? memmem(at, len, "q=", 2) : NULL;
+        if (gzip)
+            return !weight || strtod(weight + 2, NULL) > 0;
+        at += len;
+    }
+    return false;
+}
+
 /* A file of the page, or false where the path names none. */
 static bool reply_page(const struct http_request *request, struct http_reply *reply)
 {
@@ -321,14 +339,16 @@ static bool reply_page(const struct http_request *request, struct http_reply *re
     if (!file)
         return false;
     const char *known = http_header(request, "If-None-Match");
-    bool unchanged = known && strstr(known, file->etag);
+    bool unchanged = known && strstr(known, file->etag + strlen("W/"));
+    bool small = !unchanged && file->gzip && takes_gzip(http_header(request, "Accept-Encoding"));
     reply->status = unchanged ? 304 : 200;
     reply->content_type = file->content_type;
-    reply->static_body = unchanged ? "" : (const void *)file->data;
-    reply->static_len = unchanged ? 0 : file->len;
+    reply->static_body = unchanged ? "" : (const void *)(small ? file->gzip : file->data);
+    reply->static_len = unchanged ? 0 : small ? file->gzip_len : file->len;
     /* The files change with the program only, but then at once: the browser asks, and mostly gets a 304. */
     if (http_reply_header(reply, "ETag", file->etag) || http_reply_header(reply, "Cache-Control", "no-cache") ||
-        http_reply_header(reply, "Content-Security-Policy", WEB_CSP) ||
+        http_reply_header(reply, "Vary", "Accept-Encoding") || (small && http_reply_header(reply, "Content-Encoding", "gzip")) ||
+        http_reply_header(reply, "Content-Security-Policy", web_csp) ||
         http_reply_header(reply, "Referrer-Policy", "no-referrer"))
         reply->status = 500;
     return true;

@@ -67,7 +67,7 @@ struct http_reply {
     size_t static_len;
     struct {
         const char *name; /* constant string */
-        char value[256];
+        char value[512];
     } headers[12];
     size_t header_count;
     char user_text[32]; /* for http_done: here the id of the key */

@@ -113,6 +113,7 @@ struct store_index_stats {
 struct store_stats {
     struct store_settings settings;
     uint64_t records, items;
+    bool tuned;         /* searched by what tune learned */
     bool items_unknown; /* too many to count them in time; `items` is 0 */
     uint64_t damaged; /* records whose vector on disk is not what was written */
     uint64_t bytes_disk, bytes_memory; /* all of it, with what follows */

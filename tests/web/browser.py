@@ -1,5 +1,6 @@
 """A page in headless Chromium, driven as a person would, with what it asked for and what it complained about."""
 
+import base64
 import contextlib
 import json
 import shutil
@@ -15,6 +16,7 @@ import page_server
 
 DESKTOP = (1440, 900)
 PHONE = (390, 844)
+LOOKS = {"desktop": DESKTOP, "phone": PHONE}
 FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
          "--disable-background-networking", "--disable-component-update", "--disable-sync")
 
@@ -40,17 +42,23 @@ class Page:
 
     # --- what it looks like -------------------------------------------------------------------------------------
 
-    def size(self, size):
-        width, height = size
-        self.cdp("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 500)
+    def look(self, look):
+        """'desktop' or 'phone', which has a touch screen as well."""
+        self.is_phone = look == "phone"
+        width, height = LOOKS[look]
+        self.name = f"{self.language}-{width}"  # begins the names of screenshots
+        self.cdp("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=self.is_phone)
+        self.cdp("Emulation.setTouchEmulationEnabled", enabled=self.is_phone)
 
     def dark(self, dark):
         self.scheme = "dark" if dark else "light"
         self.cdp("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": self.scheme}])
 
-    def screenshot(self, name):
+    def screenshot(self, what):
+        """What the screen shows, for people to look at: build/screenshots/LANGUAGE-WIDTH-WHAT.png."""
         page_server.SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-        self.driver.save_screenshot(str(page_server.SCREENSHOTS / f"{name}.png"))
+        shot = self.cdp("Page.captureScreenshot", format="png", optimizeForSpeed=True)
+        (page_server.SCREENSHOTS / f"{self.name}-{what}.png").write_bytes(base64.b64decode(shot["data"]))
 
     # --- doing --------------------------------------------------------------------------------------------------
 
@@ -153,10 +161,10 @@ class Page:
 
     # --- what it did --------------------------------------------------------------------------------------------
 
-    def start_clean(self):
+    def start_clean(self, look):
         """Forget logs, stored choices and emulation of the test before."""
         self.expected = []
-        self.size(DESKTOP)
+        self.look(look)
         self.dark(False)
         if self.base:
             with contextlib.suppress(Exception):

@@ -46,37 +46,41 @@ def pages(needed):
         page.quit()
 
 
-def checked(page):
+def checked(page, look):
     """Every test also checks that the console stayed empty and that nobody else was asked for anything."""
-    page.start_clean()
+    page.start_clean(look)
     yield page
     assert page.complaints() == []
     assert page.foreign_requests() == []
 
 
-@pytest.fixture(params=["en", "zh-CN"])
+@pytest.fixture(params=[("en", "desktop"), ("en", "phone"), ("zh-CN", "desktop"), ("zh-CN", "phone")], ids="-".join)
 def page(request, pages):
-    yield from checked(pages(request.param))
+    """Everything that a person does is done in both languages, at a desk and on a phone."""
+    language, look = request.param
+    yield from checked(pages(language), look)
 
 
 @pytest.fixture
 def english(pages):
-    """For what does not depend on the language."""
-    yield from checked(pages("en"))
+    """For what depends neither on the language nor on the size."""
+    yield from checked(pages("en"), "desktop")
 
 
 @pytest.fixture(scope="session")
 def server(needed):
     server = page_server.Server("--fetch-allow", "127.0.0.1/32")
     try:
-        for name in ("clothing", "hostile", "nothing", "views"):
+        for name in ("clothing", "hostile", "nothing", "views", page_server.LONGEST_NAME):
             server.create(name)
         for fileid, file in page_server.gallery():
             server.add("clothing", fileid, file, [file.parent.name], {"path": f"{file.parent.name}/{file.name}"})
         for fileid, file in page_server.gallery()[:3]:
             bad = page_server.HOSTILE
-            brief = {"title": bad, bad: [bad], "long": "x" * 10000, "big": page_server.BEYOND_DOUBLE + 1}
-            server.add("hostile", fileid, file, [bad, '"quoted" & \u202eright to left'], brief)
+            brief = {"title": bad, bad: [bad], "long": "x" * 10000, "big": page_server.BEYOND_DOUBLE + 1,
+                     page_server.RIGHT_TO_LEFT: page_server.RIGHT_TO_LEFT, "k" * 10000: "long name"}
+            server.add("hostile", fileid, file, [bad, page_server.RIGHT_TO_LEFT, "t" * 240], brief)
+            server.add(page_server.LONGEST_NAME, fileid, file)
         for number, (unused, file) in enumerate(page_server.gallery()[:12]):  # three items with four views each
             server.add("views", number + 1, file, itemid=100 + number % 3)
         yield server

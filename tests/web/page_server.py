@@ -20,6 +20,8 @@ SCREENSHOTS = BUILD / "screenshots"
 PICTURE_COUNT = 60  # more than one page of hits
 BEYOND_DOUBLE = 2**53  # fileids from here on have an odd neighbour that a double cannot hold
 HOSTILE = '<script>document.title="bad"</script><img src=x onerror="document.title=\'bad\'">'
+RIGHT_TO_LEFT = '"quoted" \' & \u202eright to left\u200f עברית'
+LONGEST_NAME = "c" * 255  # of a collection
 
 
 def free_port():

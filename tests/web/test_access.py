@@ -2,6 +2,7 @@
 page costs: its size, its first paint, its memory with ten thousand results."""
 
 import gzip
+import http.client
 import zipfile
 
 import pytest
@@ -60,26 +61,89 @@ def check_search_views(page, server, axe):
     assert violations(page, axe) == []
 
 
-@pytest.mark.parametrize("size,dark", [(browser.DESKTOP, False), (browser.PHONE, True)], ids=["desktop-light", "phone-dark"])
-def test_axe_finds_nothing_in_searching(page, server, axe, size, dark):
-    page.size(size)
-    page.dark(dark)
+@pytest.fixture(params=[False, True], ids=["light", "dark"])
+def themed(request, page):
+    """Every look twice: light and dark."""
+    page.dark(request.param)
     calm(page)
-    check_search_views(page, server, axe)
+    return page
 
 
-@pytest.mark.parametrize("size,dark", [(browser.DESKTOP, True), (browser.PHONE, False)], ids=["desktop-dark", "phone-light"])
-def test_axe_finds_nothing_in_the_administration(page, server, axe, size, dark):
-    page.size(size)
-    page.dark(dark)
-    calm(page)
-    page.expect_console("404")
+def test_axe_finds_nothing_in_searching(themed, server, axe):
+    check_search_views(themed, server, axe)
+
+
+def test_axe_finds_nothing_in_messages(themed, server, bare_server, axe, tmp_path):
+    themed.expect_console("/search")
+    themed.expect_console("/v1/thumbnail")
+    (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 and then nothing")
+    themed.open(server, "/?collection=clothing")
+    themed.choose(tmp_path / "broken.jpg")
+    themed.wait_for_notice()
+    assert violations(themed, axe) == []
+    for other, path in ((server, "/?collection=nothing"), (server, "/?collection=unknown"), (bare_server, "/")):
+        themed.open(other, path)
+        themed.wait_for_notice()
+        assert violations(themed, axe) == []
+
+
+def test_axe_finds_nothing_in_the_administration(themed, server, axe):
+    themed.expect_console("404")
     found = {}
     for name in PAGES:
-        page.open_manage(server, name, "clothing")
-        page.screenshot(f"{page.language}-{size[0]}-{'dark' if dark else 'light'}-{name}")
-        assert page.fits(), name
-        found[name] = violations(page, axe)
+        themed.open_manage(server, name, "clothing")
+        themed.screenshot(f"{themed.scheme}-{name}")
+        assert themed.fits(), name
+        found[name] = violations(themed, axe)
+    assert {name: what for name, what in found.items() if what} == {}
+
+
+def open_dialogs(page, server):
+    """Each dialog of the administration in turn, open."""
+    page.open_manage(server, "collections")
+    page.wait(lambda: page.all("[data-name=clothing]"))
+    page.one(".page-actions .primary").click()
+    yield "new-collection"
+    close_dialogs(page)
+    page.one("[data-name=clothing] .danger").click()
+    yield "drop-collection"
+    close_dialogs(page)
+    page.open_manage(server, "browse", "clothing")
+    page.wait(lambda: page.all(".hits .card"))
+    page.one(".hits .card").click()
+    page.wait(lambda: page.all("dialog[open] textarea"))
+    yield "edit"
+    page.one("dialog[open] .danger").click()
+    page.wait(lambda: len(page.all("dialog[open]")) == 2)
+    yield "delete"
+    close_dialogs(page)
+    page.one(".tools .expression input").send_keys("fileid > 0\n")
+    page.wait(lambda: page.one(".tools > .danger").is_displayed())
+    page.one(".tools > .danger").click()
+    page.wait(lambda: page.all("dialog[open]"))
+    yield "delete-many"
+    close_dialogs(page)
+    page.open_manage(server, "keys")
+    page.one(".page-actions .primary").click()
+    yield "new-key"
+    close_dialogs(page)
+    page.run("document.getElementById('key-dialog').showModal(); document.getElementById('key-wrong').hidden = false")
+    yield "key"
+    close_dialogs(page)
+
+
+def close_dialogs(page):
+    page.run("[...document.querySelectorAll('dialog[open]')].reverse().forEach((one) => one.close())")
+
+
+def test_axe_finds_nothing_in_open_dialogs(themed, server, axe):
+    found = {}
+    for name in open_dialogs(themed, server):
+        themed.wait(lambda: themed.all("dialog[open]"))
+        themed.screenshot(f"{themed.scheme}-dialog-{name}")
+        assert themed.fits(), name
+        found[name] = violations(themed, axe)
+    assert len(found) == 7
     assert {name: what for name, what in found.items() if what} == {}
 
 
@@ -90,11 +154,41 @@ def test_the_files_together_are_small():
 
 
 def test_the_first_paint_needs_the_page_alone(english, server):
-    """What is painted first waits for one file of HTML, its styles and early.js, not for any module. The time itself is
-    measured by bench/page_bench.py: a test that runs beside others on a busy machine measures the others."""
+    """What is painted first waits for one file. The time itself is measured by bench/page_bench.py: a test that runs
+    beside others on a busy machine measures the others."""
     english.open(server, "/?collection=clothing")
     blocking = english.run("""
         return performance.getEntriesByType('resource').filter((one) => one.renderBlockingStatus === 'blocking')
             .map((one) => new URL(one.name).pathname);""")
-    assert blocking and all(path.startswith("/css/") or path == "/js/early.js" for path in blocking)
+    assert blocking == []
     assert english.run("return performance.getEntriesByType('resource').filter((one) => one.name.includes('/manage/')).length") == 0
+
+
+def fetch(server, path, **headers):
+    """Status, headers and body as they come over the wire."""
+    connection = http.client.HTTPConnection(server.base.removeprefix("http://"), timeout=10)
+    try:
+        connection.request("GET", path, headers={name.replace("_", "-"): value for name, value in headers.items()})
+        reply = connection.getresponse()
+        return reply.status, reply.headers, reply.read()
+    finally:
+        connection.close()
+
+
+def test_files_come_compressed_where_the_browser_takes_it(needed, server):
+    for path in ("/", "/js/main.js", "/css/manage.css", "/icons.svg"):
+        plain_status, plain, text = fetch(server, path)
+        status, headers, body = fetch(server, path, Accept_Encoding="br, gzip;q=0.5")
+        assert plain_status == status == 200 and "Content-Encoding" not in plain
+        assert headers["Content-Encoding"] == "gzip" and "Accept-Encoding" in headers["Vary"] and "Accept-Encoding" in plain["Vary"]
+        assert len(body) < len(text) / 2 and gzip.decompress(body) == text
+        for refused in ("identity", "gzip;q=0", "x-gzipped", "br"):
+            assert "Content-Encoding" not in fetch(server, path, Accept_Encoding=refused)[1]
+        status, headers, body = fetch(server, path, Accept_Encoding="gzip", If_None_Match=plain["ETag"])
+        assert (status, body) == (304, b"") and headers["ETag"] == plain["ETag"]
+
+
+def test_what_goes_over_the_wire_is_small(needed, server):
+    files = [file for file in (page_server.ROOT / "web").rglob("*") if file.suffix in (".html", ".css", ".js", ".svg")]
+    paths = ["/" if file.name == "index.html" else "/" + file.relative_to(page_server.ROOT / "web").as_posix() for file in files]
+    assert sum(len(fetch(server, path, Accept_Encoding="gzip")[2]) for path in paths) <= COMPRESSED_LIMIT

@@ -1,6 +1,7 @@
 """The first page, as a person uses it, in a real browser against the real server. conftest.py says what it needs."""
 
 import base64
+import hashlib
 import json
 import re
 
@@ -14,35 +15,35 @@ from selenium.webdriver.common.action_chains import ActionChains  # noqa: E402
 from selenium.webdriver.common.keys import Keys  # noqa: E402
 
 WORDS = {
-    "en": {"title": "Find it by how it looks", "results": "Most similar pictures", "none": "No pictures yet"},
-    "zh-CN": {"title": "以图找图，一眼就像", "results": "最相似的图片", "none": "还没有图片"},
+    "en": {"title": "Find it by how it looks", "results": "Most similar pictures", "none": "No pictures yet",
+           "broken": "This picture could not be read", "offline": "The server does not answer"},
+    "zh-CN": {"title": "以图找图，一眼就像", "results": "最相似的图片", "none": "还没有图片",
+              "broken": "无法读取这张图片", "offline": "服务器没有响应"},
 }
 
 
 # --- ways in -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("size", [browser.DESKTOP, browser.PHONE], ids=["desktop", "phone"])
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-def test_choose_a_file_and_see_hits(page, server, size, dark):
-    name = f"{page.language}-{size[0]}-{'dark' if dark else 'light'}"
-    page.size(size)
+def test_choose_a_file_and_see_hits(page, server, dark):
+    theme = "dark" if dark else "light"
     page.dark(dark)
     page.open(server, "/?collection=clothing")
     assert page.text("#start-title") == WORDS[page.language]["title"]
     page.wait(lambda: page.all(".sample img"))
-    page.screenshot(f"{name}-start")
+    page.screenshot(f"{theme}-start")
     assert page.fits()
     page.choose(page_server.query_picture())
     browser.check_hits(page)
     assert page.text("#results-title") == WORDS[page.language]["results"]
     assert page.one("#query-picture img").is_displayed()
     assert page.run("return document.querySelector('#query-picture img').naturalWidth") > 0
-    page.screenshot(f"{name}-results")
+    page.screenshot(f"{theme}-results")
     assert page.fits()
     page.one(".card").click()
     page.wait(lambda: page.one("#details").is_displayed())
-    page.screenshot(f"{name}-details")
+    page.screenshot(f"{theme}-details")
     assert page.fits()
 
 
@@ -59,11 +60,26 @@ def test_the_picture_that_was_added_comes_first_with_all_its_digits(english, ser
     assert file.parent.name in english.text(".card .tags")
 
 
-def test_paste_a_picture(english, server):
-    english.open(server, "/?collection=clothing")
-    english.cdp("Browser.grantPermissions", origin=server.base,
+def test_a_photo_is_taken_on_a_phone(page, server):
+    """The button is there where there is a touch screen; the camera itself is the phone's, which gives a file."""
+    page.open(server, "/?collection=clothing")
+    button = page.one("button.camera")
+    assert button.is_displayed() == page.is_phone
+    if page.is_phone:
+        page.run("document.getElementById('camera').addEventListener('click', (event) => { window.asked = event.isTrusted || true; event.preventDefault(); })")
+        button.click()
+        assert page.run("return window.asked") is True
+    camera = page.one("#camera")
+    assert camera.get_attribute("capture") == "environment" and camera.get_attribute("accept") == "image/*"
+    camera.send_keys(str(page_server.query_picture()))
+    browser.check_hits(page)
+
+
+def test_paste_a_picture(page, server):
+    page.open(server, "/?collection=clothing")
+    page.cdp("Browser.grantPermissions", origin=server.base,
                 permissions=["clipboardReadWrite", "clipboardSanitizedWrite"])
-    english.run_async("""
+    page.run_async("""
         const bitmap = await createImageBitmap(await (await fetch(given[0])).blob());
         const canvas = document.createElement('canvas');
         [canvas.width, canvas.height] = [bitmap.width, bitmap.height];
@@ -71,21 +87,22 @@ def test_paste_a_picture(english, server):
         const blob = await new Promise((resolve) => canvas.toBlob(resolve, 'image/png'));
         await navigator.clipboard.write([new ClipboardItem({'image/png': blob})]);""",
         f"/v1/collections/clothing/images/{page_server.gallery()[0][0]}/thumbnail")
-    ActionChains(english.driver).key_down(Keys.CONTROL).send_keys("v").key_up(Keys.CONTROL).perform()
-    browser.check_hits(english)
-    assert english.fileids()[0] == str(page_server.gallery()[0][0])
+    ActionChains(page.driver).key_down(Keys.CONTROL).send_keys("v").key_up(Keys.CONTROL).perform()
+    browser.check_hits(page)
+    assert page.fileids()[0] == str(page_server.gallery()[0][0])
 
 
-def test_drop_a_file_anywhere(english, server):
-    english.open(server, "/?collection=clothing")
+def test_drop_a_file_anywhere(page, server):
+    page.open(server, "/?collection=clothing")
     data = {"items": [], "files": [str(page_server.query_picture())], "dragOperationsMask": 1}
-    english.cdp("Input.dispatchDragEvent", type="dragEnter", x=30, y=800, data=data)
-    english.wait(lambda: english.one("#drop-curtain").is_displayed())
-    english.cdp("Input.dispatchDragEvent", type="dragOver", x=700, y=400, data=data)
-    english.cdp("Input.dispatchDragEvent", type="drop", x=700, y=400, data=data)
-    browser.check_hits(english)
-    assert not english.one("#drop-curtain").is_displayed()
-    assert page_server.query_picture().name in english.text("#query-name")
+    page.cdp("Input.dispatchDragEvent", type="dragEnter", x=30, y=800, data=data)
+    page.wait(lambda: page.one("#drop-curtain").is_displayed())
+    page.screenshot("drop")
+    page.cdp("Input.dispatchDragEvent", type="dragOver", x=300, y=400, data=data)
+    page.cdp("Input.dispatchDragEvent", type="drop", x=300, y=400, data=data)
+    browser.check_hits(page)
+    assert not page.one("#drop-curtain").is_displayed()
+    assert page_server.query_picture().name in page.text("#query-name")
 
 
 def test_an_address_and_the_link_that_repeats_the_search(page, server, pictures_on_the_web):
@@ -105,23 +122,23 @@ def test_an_address_and_the_link_that_repeats_the_search(page, server, pictures_
     assert page.fileids() == found
 
 
-def test_start_from_a_picture_of_the_collection_and_go_on_from_a_hit(english, server):
-    english.open(server, "/?collection=clothing")
-    english.wait(lambda: english.all(".sample img"))
-    english.one(".sample").click()
-    browser.check_hits(english)
-    first_link = english.driver.current_url
+def test_start_from_a_picture_of_the_collection_and_go_on_from_a_hit(page, server):
+    page.open(server, "/?collection=clothing")
+    page.wait(lambda: page.all(".sample img"))
+    page.one(".sample").click()
+    browser.check_hits(page)
+    first_link = page.driver.current_url
     assert "like=" in first_link
-    english.all(".card")[4].click()
-    wanted = english.fileids()[4]
-    english.one("#details-only").click()
-    english.wait(lambda: f"like={wanted}" in english.driver.current_url)
-    browser.check_hits(english)
-    assert english.fileids()[0] == wanted
-    english.driver.back()
-    english.wait(lambda: english.driver.current_url == first_link)
-    english.driver.back()
-    english.wait(lambda: english.view() == "start")
+    page.all(".card")[4].click()
+    wanted = page.fileids()[4]
+    page.one("#details-only").click()
+    page.wait(lambda: f"like={wanted}" in page.driver.current_url)
+    browser.check_hits(page)
+    assert page.fileids()[0] == wanted
+    page.driver.back()
+    page.wait(lambda: page.driver.current_url == first_link)
+    page.driver.back()
+    page.wait(lambda: page.view() == "start")
 
 
 def test_a_file_is_still_there_after_back(english, server):
@@ -136,40 +153,55 @@ def test_a_file_is_still_there_after_back(english, server):
     assert english.fileids() == found
 
 
-def test_more_on_scrolling_until_the_end(english, server):
-    english.open(server, "/?collection=clothing")
-    english.choose(page_server.query_picture())
-    browser.check_hits(english)
+def test_more_on_scrolling_until_the_end(page, server):
+    page.open(server, "/?collection=clothing")
+    page.choose(page_server.query_picture())
+    browser.check_hits(page)
 
     def at_the_end():
-        english.run("scrollTo(0, document.body.scrollHeight)")
-        return english.one("#end").is_displayed()
-    english.wait(at_the_end)
-    assert english.hit_count() == page_server.PICTURE_COUNT
-    browser.check_hits(english)
+        page.run("scrollTo(0, document.body.scrollHeight)")
+        return page.one("#end").is_displayed()
+    page.wait(at_the_end)
+    assert page.hit_count() == page_server.PICTURE_COUNT
+    browser.check_hits(page)
 
 
 # --- nothing to show, and what goes wrong ------------------------------------------------------------------------
 
 
-def test_without_a_collection_it_says_how_to_import(page, bare_server):
+def test_without_a_collection_it_says_how_to_begin(page, bare_server):
     page.open(bare_server)
     assert page.one(".notice-title").text == WORDS[page.language]["none"]
     assert page.one(".command code").text == (
         f"build/lookalike import products /path/to/pictures --create --server {bare_server.base}")
-    page.screenshot(f"{page.language}-none")
-    page.size(browser.PHONE)
+    page.screenshot("none")
     assert page.fits()
+    page.one(".notice-actions .primary").click()  # or from here: make a collection, upload into it
+    page.wait(lambda: page.all(".none-yet .primary"))
+    page.screenshot("none-upload")
+    page.one(".none-yet .primary").click()
+    page.wait(lambda: page.all("dialog[open] input[type=text]"))
+    page.one("dialog[open] input[type=text]").send_keys("products\n")
+    try:
+        page.wait(lambda: page.all("#upload-files"))
+        page.one("#upload-files").send_keys(str(page_server.query_picture()))
+        page.wait(lambda: page.all(".upload-progress button[hidden]") and "1" in page.text(".upload-progress .page-status"))
+        page.one("#home").click()
+        page.wait(lambda: page.view() == "start")
+        page.choose(page_server.query_picture())
+        browser.check_hits(page, 1)
+    finally:
+        bare_server.send("DELETE", "/v1/collections/products")
 
 
-def test_an_empty_collection_says_so(english, server):
-    english.open(server, "/?collection=nothing")
-    assert "nothing" in english.one(".notice-title").text
-    assert "import nothing" in english.one(".command code").text
+def test_an_empty_collection_says_so(page, server):
+    page.open(server, "/?collection=nothing")
+    assert "nothing" in page.one(".notice-title").text
+    assert "import nothing" in page.one(".command code").text
 
 
 def test_an_unknown_collection_is_named_as_text(english, server):
-    english.open(server, "/?collection=" + "%3Cscript%3Ealert(1)%3C/script%3E")
+    english.open(server, "/?collection=" + "%3Cscript%3Ealert(1)%3C/script%3E" + "y" * 10000)
     assert "<script>alert(1)</script>" in english.one(".notice-title").text
     english.one(".notice button").click()
     english.wait(lambda: english.view() == "start")
@@ -182,19 +214,19 @@ def test_a_file_that_is_no_picture_is_not_sent(english, server, tmp_path):
     assert english.wait_for_notice().find_element("css selector", ".notice-title").text == "This is not a picture"
 
 
-def test_a_broken_picture_gets_the_servers_sentence(english, server, tmp_path):
-    english.expect_console("/search")
-    english.expect_console("/v1/thumbnail")
-    english.open(server, "/?collection=clothing")
+def test_a_broken_picture_gets_the_servers_sentence(page, server, tmp_path):
+    page.expect_console("/search")
+    page.expect_console("/v1/thumbnail")
+    page.open(server, "/?collection=clothing")
     (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 and then nothing")
-    english.choose(tmp_path / "broken.jpg")
-    notice = english.wait_for_notice()
-    assert notice.find_element("css selector", ".notice-title").text == "This picture could not be read"
+    page.choose(tmp_path / "broken.jpg")
+    notice = page.wait_for_notice()
+    assert notice.find_element("css selector", ".notice-title").text == WORDS[page.language]["broken"]
     assert notice.find_element("css selector", ".notice-detail").text != ""
-    english.screenshot("en-broken")
-    english.choose(page_server.query_picture())
-    browser.check_hits(english)
-    assert not any(one.is_displayed() for one in english.all(".notice"))
+    page.screenshot("broken")
+    page.choose(page_server.query_picture())
+    browser.check_hits(page)
+    assert not any(one.is_displayed() for one in page.all(".notice"))
 
 
 def test_an_address_without_an_answer_gets_the_servers_sentence(english, server, pictures_on_the_web):
@@ -217,38 +249,89 @@ def test_what_is_no_address_is_said_at_the_field(page, server):
     assert page.view() == "start"
 
 
-def test_a_server_that_went_away_and_came_back(english, server):
-    english.expect_console("Failed to load resource")
-    english.open(server, "/?collection=clothing")
+def test_a_server_that_went_away_and_came_back(page, server):
+    page.expect_console("Failed to load resource")
+    page.open(server, "/?collection=clothing")
     offline = {"latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
-    english.cdp("Network.emulateNetworkConditions", offline=True, **offline)
+    page.cdp("Network.emulateNetworkConditions", offline=True, **offline)
     try:
-        english.choose(page_server.query_picture())
-        assert english.wait_for_notice().find_element("css selector", ".notice-title").text == "The server does not answer"
+        page.choose(page_server.query_picture())
+        assert page.wait_for_notice().find_element("css selector", ".notice-title").text == WORDS[page.language]["offline"]
     finally:
-        english.cdp("Network.emulateNetworkConditions", offline=False, **offline)
-    english.one(".notice button").click()
-    browser.check_hits(english)
+        page.cdp("Network.emulateNetworkConditions", offline=False, **offline)
+    page.one(".notice button").click()
+    browser.check_hits(page)
 
 
 # --- hostile data ------------------------------------------------------------------------------------------------
 
 
-def test_data_is_shown_as_text(english, server):
-    english.open(server, "/?collection=hostile")
-    english.choose(page_server.gallery()[0][1])
-    browser.check_hits(english, 3)
-    assert page_server.HOSTILE in english.text(".card .tags")
-    assert english.text(".card .caption") == page_server.HOSTILE[:200]
-    english.one(".card").click()
-    english.wait(lambda: english.one("#details").is_displayed())
-    facts = english.text("#details-facts")
-    assert page_server.HOSTILE in facts and "x" * 10000 in facts and str(page_server.BEYOND_DOUBLE + 1) in facts
-    assert english.run("return document.title") == "lookalike · hostile"
-    assert english.run("return document.querySelectorAll('main script, dialog script, [onerror]').length") == 0
-    english.screenshot("en-hostile")
-    english.size(browser.PHONE)
-    assert english.fits()
+INJECTED = """
+    return document.title.includes('bad') || document.querySelectorAll('main script, dialog script, [onerror], main b').length > 0;"""
+
+# What a person's file may be called; the names of files on a disk are shorter, those of dropped ones need not be.
+CHOOSE_NAMED = """
+    const bytes = Uint8Array.from(atob(arguments[1]), (one) => one.charCodeAt(0));
+    const files = new DataTransfer();
+    files.items.add(new File([bytes], arguments[0], {type: 'image/jpeg'}));
+    const input = document.querySelector(arguments[2]);
+    input.files = files.files;
+    input.dispatchEvent(new Event('change', {bubbles: true}));"""
+
+
+def choose_named(page, name, selector="#file"):
+    page.run(CHOOSE_NAMED, name, base64.b64encode(page_server.query_picture().read_bytes()).decode(), selector)
+
+
+def test_data_is_shown_as_text(page, server):
+    page.open(server, "/?collection=hostile")
+    page.choose(page_server.gallery()[0][1])
+    browser.check_hits(page, 3)
+    tags = page.text(".card .tags")
+    assert page_server.HOSTILE in tags
+    assert page.text(".card .caption") == page_server.HOSTILE[:200]
+    assert page.fits()
+    page.screenshot("hostile")
+    page.one(".card").click()
+    page.wait(lambda: page.one("#details").is_displayed())
+    facts = page.text("#details-facts")
+    for part in (page_server.HOSTILE, page_server.RIGHT_TO_LEFT, "x" * 10000, "k" * 10000, "t" * 240, str(page_server.BEYOND_DOUBLE + 1)):
+        assert part in facts
+    assert page.run("return document.title") == "lookalike · hostile"
+    assert not page.run(INJECTED)
+    assert page.fits()
+    page.screenshot("hostile-details")
+    page.one("#details-close").click()
+    if page.is_phone:
+        page.one("#filters-open").click()
+    page.wait(lambda: page.all(".facet-value"))  # the facets are made of the same names and values
+    page.screenshot("hostile-facets")
+    assert page.fits() and not page.run(INJECTED)
+
+
+@pytest.mark.parametrize("name", [page_server.HOSTILE, page_server.RIGHT_TO_LEFT, "n" * 10000], ids=["script", "quotes", "long"])
+def test_the_name_of_a_file_is_shown_as_text(english, server, name):
+    english.open(server, "/?collection=clothing")
+    choose_named(english, name + ".jpg")
+    browser.check_hits(english)
+    assert name in english.text("#query-name")
+    for look in ("desktop", "phone"):
+        english.look(look)
+        assert english.fits() and not english.run(INJECTED)
+
+
+def test_the_longest_name_of_a_collection_fits(page, server):
+    name = page_server.LONGEST_NAME
+    page.open(server, f"/?collection={name}")
+    assert name in page.text("#lead") and page.fits()
+    page.choose(page_server.gallery()[0][1])
+    browser.check_hits(page, 3)
+    assert name in page.text("#summary") and page.fits()
+    page.screenshot("longest-name")
+    for place in ("overview", "collections", "browse", "upload", "lab"):
+        page.open_manage(server, place, name)
+        page.wait(lambda: name in page.text("#manage-page"))
+        assert page.fits(), place
 
 
 def test_nothing_inline_is_allowed(english, server):
@@ -257,7 +340,11 @@ def test_nothing_inline_is_allowed(english, server):
     assert "default-src 'none'" in policy and "unsafe" not in policy
     assert headers["X-Content-Type-Options"] == "nosniff"
     unused, unused, html = server.send("GET", "/")
-    assert not re.search(rb"<style|\sstyle=|\son\w+=|<script(?![^>]*\ssrc=)", html)
+    assert not re.search(rb"\sstyle=|\son\w+=", html)
+    for tag in ("style", "script"):  # of what is inline, the policy names the hash
+        inline = re.findall(rf"<{tag}>(.*?)</{tag}>".encode(), html, re.S)
+        assert len(inline) == 1
+        assert f"'sha256-{base64.b64encode(hashlib.sha256(inline[0]).digest()).decode()}'" in policy
     english.open(server, "/?collection=clothing")
     refused = english.run("""
         try { document.body.innerHTML = '<b>x</b>'; return 'taken'; } catch (error) { return error.name; }""")
@@ -316,22 +403,22 @@ def test_every_text_that_is_used_exists():
     families = {key.split(".")[0] for key in known}
     stored = {"lookalike.language", "lookalike.theme", "lookalike.key", "lookalike.collection"}
     assert sorted(key for key in used - known - stored if key.split(".")[0] in families) == []
-    parts = ("failure.", "manage.", "overview.index.", "jobs.state.", "jobs.kind.", "keys.right.", "edit.brief.")
+    parts = ("failure.", "manage.", "overview.index.", "jobs.state.", "jobs.kind.", "keys.right.", "edit.brief.", "collection.background.")
     assert sorted(key for key in known - used if f"'{key}'" not in source and not key.startswith(parts)) == []
 
 
-def test_dark_follows_the_system_and_the_button(english, server):
+def test_dark_follows_the_system_and_the_button(page, server):
     ground = "return getComputedStyle(document.body).backgroundColor"
-    english.open(server, "/?collection=clothing")
-    light = english.run(ground)
-    english.dark(True)
-    dark = english.run(ground)
+    page.open(server, "/?collection=clothing")
+    light = page.run(ground)
+    page.dark(True)
+    dark = page.run(ground)
     assert light != dark
-    english.one("#theme").click()
-    assert english.run(ground) == light
-    english.driver.refresh()
-    english.wait(lambda: english.view() == "start")
-    assert english.run(ground) == light
+    page.one("#theme").click()
+    assert page.run(ground) == light
+    page.driver.refresh()
+    page.wait(lambda: page.view() == "start")
+    assert page.run(ground) == light
 
 
 CONTRAST = """
@@ -364,14 +451,14 @@ def test_contrast(english, server, dark):
         assert [(pair, ratio) for pair, ratio in zip(pairs, english.run(CONTRAST, pairs)) if ratio < enough] == []
 
 
-def test_without_a_mouse(english, server):
+def test_without_a_mouse(page, server):
     def press(*keys):
-        ActionChains(english.driver).send_keys(*keys).perform()
+        ActionChains(page.driver).send_keys(*keys).perform()
 
     def focused():
-        return english.run("return document.activeElement.className || document.activeElement.id")
-    english.open(server, "/?collection=clothing")
-    english.wait(lambda: english.all(".sample img"))
+        return page.run("return document.activeElement.className || document.activeElement.id")
+    page.open(server, "/?collection=clothing")
+    page.wait(lambda: page.all(".sample img"))
     press(Keys.TAB)
     assert focused() == "skip"
     seen = []
@@ -380,21 +467,21 @@ def test_without_a_mouse(english, server):
         seen.append(focused())
     assert "drop-zone" in seen and "sample" in seen
     press(Keys.ENTER)
-    browser.check_hits(english)
-    english.run("document.querySelector('.card').focus()")
+    browser.check_hits(page)
+    page.run("document.querySelector('.card').focus()")
     press(Keys.ARROW_RIGHT)
-    second = english.fileids()[1]
-    assert second in english.run("return document.activeElement.textContent")
+    second = page.fileids()[1]
+    assert second in page.run("return document.activeElement.textContent")
     press(Keys.ENTER)
-    english.wait(lambda: english.one("#details").is_displayed())
-    assert second in english.text("#details-facts")
+    page.wait(lambda: page.one("#details").is_displayed())
+    assert second in page.text("#details-facts")
     press(Keys.ARROW_RIGHT)
-    assert english.fileids()[2] in english.text("#details-facts")
+    assert page.fileids()[2] in page.text("#details-facts")
     press(Keys.ESCAPE)
-    english.wait(lambda: not english.one("#details").is_displayed())
-    assert english.fileids()[2] in english.run("return document.activeElement.textContent")
+    page.wait(lambda: not page.one("#details").is_displayed())
+    assert page.fileids()[2] in page.run("return document.activeElement.textContent")
     press("/")
-    assert english.run("return document.activeElement.id") == "expression-input"
+    assert page.run("return document.activeElement.id") == "expression-input"
 
 
 def test_every_control_has_a_name(page, server):

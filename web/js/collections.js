@@ -44,20 +44,20 @@ function importCommand(name, isNew) {
   return `build/lookalike import ${name} /path/to/pictures${isNew ? ' --create' : ''}${server}`;
 }
 
-export function noCollections(retry) {
+export function noCollections(retry, upload) {
   return notice({
     heading: 'h1',
     icon: 'collection', title: 'none.title', text: 'none.text', command: importCommand('products', true),
-    actions: [{key: 'none.again', run: retry}],
+    actions: [{key: 'none.upload', run: upload}, {key: 'none.again', run: retry}],
   });
 }
 
-export function emptyCollection(name, retry) {
+export function emptyCollection(name, retry, upload) {
   return notice({
     heading: 'h1',
     icon: 'collection', title: 'empty.title', text: 'empty.text', values: {name},
     command: importCommand(name, false),
-    actions: [{key: 'none.again', run: retry}],
+    actions: [{key: 'none.upload', run: upload}, {key: 'none.again', run: retry}],
   });
 }
 

@@ -131,7 +131,11 @@ export function startIntake(ask, canSearch) {
   startAddresses(ask);
   addEventListener('keydown', (event) => {
     if (event.key === '/' && !isTyping(event) && !document.querySelector('dialog[open]')) {
-      const field = [...document.querySelectorAll('.address input, .expression input')].find((input) => input.offsetParent);
+      const visible = () => [...document.querySelectorAll('.address input, .expression input')].find((input) => input.offsetParent);
+      if (!visible() && byId('filters-open').offsetParent) {
+        byId('filters-open').click(); // on a phone the expression is in a sheet
+      }
+      const field = visible();
       if (field) {
         event.preventDefault();
         field.focus();

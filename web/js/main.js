@@ -104,7 +104,7 @@ function showFailure(search, failure) {
     results.clear();
   }
   const actions = [{key: 'again', run: () => (first ? startSearch() : nextPage(search))}];
-  if (failure.kind === 'notpicture' || failure.kind === 'large') {
+  if (['notpicture', 'large', 'picture'].includes(failure.kind)) {
     actions.splice(0, 1, {key: 'choose', run: () => byId('file').click()});
   }
   byId('outcome').replaceChildren(failureNotice(failure, {name: collection.name}, actions));
@@ -255,11 +255,11 @@ function show(wanted, {quiet = false} = {}) {
   say(byId('drop-hint'), 'drop.hint', {name: name ?? ''});
   byId('home').href = toAddress({...EMPTY, collection: name});
   if (collections.length === 0) {
-    message(noCollections(load));
+    message(noCollections(load, () => openUpload(null)));
   } else if (!collection) {
     message(unknownCollection(name, () => choose(firstChoice(collections, null).name)));
   } else if (collection.count === 0) {
-    message(emptyCollection(name, load));
+    message(emptyCollection(name, load, () => openUpload(name)));
   } else if (isAsked(state)) {
     showResults(quiet);
   } else {
@@ -288,6 +288,11 @@ function choose(name) {
   // A picture or filter of the other collection means nothing in this one; a file or an address is searched here as well.
   const pictures = state.pictures.filter(({kind}) => kind !== 'record');
   go({...EMPTY, collection: name, pictures: isAsked({pictures}) ? pictures : []});
+}
+
+function openUpload(name) {
+  history.pushState(null, '', `/?${new URLSearchParams(name === null ? {page: 'upload'} : {page: 'upload', collection: name})}`);
+  follow();
 }
 
 async function openManage(page) {

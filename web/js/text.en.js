@@ -102,10 +102,11 @@ export default {
   'key.other': 'Use another key',
 
   'none.title': 'No pictures yet',
-  'none.text': 'Import a folder of pictures from a terminal, in the folder where lookalike was built. This page notices when you come back.',
+  'none.text': 'Upload some from this page, or import a whole folder from a terminal, in the folder where lookalike was built. This page notices when you come back.',
+  'none.upload': 'Upload pictures',
   'none.again': 'Look again',
   'empty.title': '{name} is empty',
-  'empty.text': 'Import a folder of pictures from a terminal, in the folder where lookalike was built. This page notices when you come back.',
+  'empty.text': 'Upload pictures from this page, or import a whole folder from a terminal, in the folder where lookalike was built. This page notices when you come back.',
   'unknown.title': 'There is no collection {name}',
   'unknown.text': 'It may have been dropped, or the link names it wrongly.',
   'unknown.choose': 'Use another collection',

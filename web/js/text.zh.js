@@ -102,10 +102,11 @@ export default {
   'key.other': '使用其他密钥',
 
   'none.title': '还没有图片',
-  'none.text': '请在编译 lookalike 的目录中打开终端，导入一个图片文件夹。回到本页时会自动检查。',
+  'none.text': '可以直接在本页上传，也可以在编译 lookalike 的目录中打开终端，导入整个文件夹。回到本页时会自动检查。',
+  'none.upload': '上传图片',
   'none.again': '重新检查',
   'empty.title': '“{name}”是空的',
-  'empty.text': '请在编译 lookalike 的目录中打开终端，导入一个图片文件夹。回到本页时会自动检查。',
+  'empty.text': '可以直接在本页上传，也可以在编译 lookalike 的目录中打开终端，导入整个文件夹。回到本页时会自动检查。',
   'unknown.title': '没有名为“{name}”的图库',
   'unknown.text': '它可能已被删除，或者链接中的名称有误。',
   'unknown.choose': '使用其他图库',

@@ -425,6 +425,7 @@ enum result embedded_collection_stats(
     for (size_t i = 0; i < sizeof files / sizeof *files; i++)
         stats.bytes_disk += size_of(c, files[i]);
     add_index(c, &stats.index);
+    stats.tuned = embedded_space_tuned(&c->space);
     stats.bytes_columns = embedded_columns_bytes(&c->columns);
     /* What the process holds for it; mapped vectors are the page cache's. */
     stats.bytes_memory = sizeof *c + c->slots.bytes + stats.bytes_columns + stats.index.bytes_memory;

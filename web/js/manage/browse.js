@@ -9,6 +9,7 @@ import {say} from '../i18n.js';
 import {prepare} from '../picture.js';
 import {thumb} from '../thumbs.js';
 import {expressionForm} from './expression_form.js';
+import {noneYet} from './new_collection.js';
 import {
   button, chosenCollection, collectionSelect, complaint, confirmed, dialog, dialogActions, failed, field, heading, missing, rememberCollection,
 } from './parts.js';
@@ -184,7 +185,10 @@ export async function open(place, context) {
   const all = context.collections();
   const chosen = chosenCollection(all);
   if (!chosen) {
-    place.append(heading('browse'), missing('overview.none'));
+    place.append(heading('browse'), noneYet((name) => {
+      rememberCollection('browse', name);
+      context.again();
+    }));
     return null;
   }
   const browser = new Browser(chosen.name);

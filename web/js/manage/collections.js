@@ -4,72 +4,105 @@ import {browse, listCollections} from '../api.js';
 import {icon, make} from '../dom.js';
 import {say} from '../i18n.js';
 import {releaseIn, thumb} from '../thumbs.js';
-import {bytes, button, check, complaint, confirmed, dialog, dialogActions, field, heading, missing, number, select} from './parts.js';
-import {createCollection, dropCollection, models, reembed, statistics, tune, untune} from './routes.js';
+import {JobRow, follow} from './job_row.js';
+import {newCollection, noneYet} from './new_collection.js';
+import {bytes, button, complaint, confirmed, dialog, dialogActions, failed, field, heading, number, select} from './parts.js';
+import {dropCollection, evaluate, jobs, reembed, serverFacts, statistics, tune, untune} from './routes.js';
 
-const NAME = /^[A-Za-z_][A-Za-z0-9_]{0,254}$/;
 const SHOWN = 7;
 
 const link = (key, picture, address) => make('a', {class: 'secondary', href: address}, icon(picture), say(make('span'), key));
 
 function facts(one) {
-  const list = [['overview.items', one.items === undefined ? undefined : number(one.items)], ['overview.model', one.model], ['overview.dimension', one.dimension],
-    ['collection.metric', one.metric], ['overview.disk', one.bytes && bytes(one.bytes.disk)], ['overview.memory', one.bytes && bytes(one.bytes.memory)]];
-  const search = one.search ?? one.tuned;
-  if (search !== undefined && search !== null && search !== false) {
-    list.push(['collection.tuned', typeof search === 'object' ? JSON.stringify(search) : String(search)]);
-  }
+  const isPlain = one.background === undefined || one.background === 'none';
+  const list = [['overview.items', typeof one.items === 'number' ? number(one.items) : null], ['overview.model', one.model], ['overview.dimension', one.dimension],
+    ['collection.metric', one.metric], ['collection.background', isPlain ? null : say(make('span'), `collection.background.${one.background}`)],
+    ['overview.disk', one.bytes && bytes(one.bytes.disk)], ['overview.memory', one.bytes && bytes(one.bytes.memory)]];
   return make('dl', {class: 'facts-row'}, ...list.filter(([, value]) => value !== undefined && value !== null)
-    .map(([key, value]) => make('div', {}, say(make('dt'), key), make('dd', {}, make('bdi', {}, String(value))))));
+    .map(([key, value]) => make('div', {}, say(make('dt'), key), make('dd', {}, value instanceof Element ? value : make('bdi', {}, String(value))))));
 }
 
-/** Start long work and show it where jobs are shown; what the server says against it stays at the card. */
-function starter(wrong, work) {
-  return async (event) => {
-    wrong.clear();
-    const pressed = event.currentTarget;
-    pressed.disabled = true;
-    try {
-      await work();
-      wrong.line.hidden = false;
-      wrong.line.replaceChildren(make('a', {href: '/?page=jobs'}, say(make('span'), 'collection.started')));
-    } catch (failure) {
-      if (failure.status === 404 || failure.status === 405) {
-        wrong.say('collection.cannot');
-      } else {
-        wrong.show(failure);
+/** Long work of one card: started here, followed here, also where it was started before the page was opened. */
+class Work {
+  element = make('div', {class: 'collection-work'});
+  #wrong;
+  #ended;
+
+  constructor(wrong, ended) {
+    this.#wrong = wrong;
+    this.#ended = ended;
+  }
+
+  follow(id) {
+    follow(id, this.element, (job) => this.#ended(job)).catch((failure) => this.#wrong.show(failure));
+  }
+
+  /** A listener: `start()` gives {job}, or nothing where it is done at once. */
+  starter(start) {
+    return async (event) => {
+      this.#wrong.clear();
+      const pressed = event.currentTarget;
+      pressed.disabled = true;
+      try {
+        const {job} = await start() ?? {};
+        if (job === undefined) {
+          this.#ended(null);
+        } else {
+          this.follow(job);
+        }
+      } catch (failure) {
+        this.#wrong.show(failure);
       }
-    }
-    pressed.disabled = false;
-  };
+      pressed.disabled = false;
+    };
+  }
 }
 
-function askModel(name, list, wrong) {
+function askModel(name, list, work) {
   const model = select(list.map((one) => [one.name, {text: one.name}]), null);
   dialog('collection.reembed.title', {name}, (close, head) => [make('form', {onsubmit: async (event) => {
     event.preventDefault();
     close();
-    await starter(wrong, () => reembed(name, model.value))({currentTarget: event.submitter});
+    await work.starter(() => reembed(name, model.value))({currentTarget: event.submitter});
   }}, head, say(make('p'), 'collection.reembed.text'), field('overview.model', model),
   dialogActions(button('cancel', close), button('collection.reembed', null, {look: 'primary', type: 'submit'})))]);
 }
 
-function card(one, known, reload) {
+/** What learning can be done: what it would bring, learning, and going back; none where there is nothing to learn from. */
+function learningButtons(one, server, work) {
+  const {name} = one;
+  const buttons = [];
+  if (server.can.tune && one.count > 0) {
+    buttons.push(button(one.tuned ? 'collection.tune.again' : 'collection.tune', work.starter(() => tune(name)), {picture: 'learn'}));
+  }
+  if (server.can.tune && one.tuned) {
+    buttons.push(button('collection.untune', work.starter(() => untune(name))));
+  }
+  if (server.can.eval && one.count > 0) {
+    buttons.push(button('collection.eval', work.starter(() => evaluate(name))));
+  }
+  if (server.can.reembed && one.count > 0) {
+    buttons.push(button('collection.reembed', () => askModel(name, server.models, work)));
+  }
+  return buttons;
+}
+
+function card(one, server, reload) {
   const {name} = one;
   const wrong = complaint();
   const strip = make('div', {class: 'strip', 'aria-hidden': 'true'});
+  const work = new Work(wrong, (job) => (job === null || (job.state === 'done' && job.kind !== 'eval')) && reload(name, job));
   if (one.count > 0) {
     browse(name, {limit: SHOWN}).then(({images}) => strip.append(...images.map(({thumbnail}) => thumb(thumbnail, {width: 90, height: 90})))).catch(() => {});
   }
   const address = (page) => `/?${new URLSearchParams(page ? {page, collection: name} : {collection: name})}`;
-  return make('article', {class: 'panel collection-card', 'data-name': name},
-    make('header', {}, make('h2', {}, make('bdi', {}, name)), say(make('p'), 'collection.pictures', {count: one.count})),
-    strip, facts(one), wrong.line,
+  const element = make('article', {class: 'panel collection-card', 'data-name': name},
+    make('header', {}, make('h2', {}, make('bdi', {}, name)), say(make('p'), 'collection.pictures', {count: one.count}),
+      one.tuned ? say(make('span', {class: 'state done'}), 'collection.tuned') : null),
+    strip, facts(one), work.element, wrong.line,
     make('div', {class: 'panel-actions'},
       link('collection.search', 'search', address(null)), link('manage.browse', 'grid', address('browse')), link('manage.upload', 'upload', address('upload')),
-      button('collection.tune', starter(wrong, () => tune(name))),
-      button('collection.untune', starter(wrong, () => untune(name))),
-      button('collection.reembed', () => askModel(name, known, wrong)),
+      ...learningButtons(one, server, work),
       button('collection.drop', async () => {
         const done = await confirmed({
           title: 'collection.drop.title', text: 'collection.drop.text', values: {name, count: one.count}, action: 'collection.drop', word: name,
@@ -77,54 +110,39 @@ function card(one, known, reload) {
         if (done) {
           reload();
         }
-      }, {look: 'secondary danger'})));
+      }, {look: 'secondary danger', picture: 'trash'})));
+  return {element, work};
 }
 
-function create(known, reload) {
-  const name = make('input', {type: 'text', autocomplete: 'off', spellcheck: 'false', required: true, maxlength: '255'});
-  const model = select([['', 'collection.default'], ...known.map((one) => [one.name, {text: one.name}])], '');
-  const metric = select([['', 'collection.default'], ['L2', {text: 'L2'}], ['IP', {text: 'IP'}], ['COSINE', {text: 'COSINE'}]], '');
-  const background = select([['', 'collection.default'], ['none', 'collection.background.none'], ['subject', 'collection.background.subject'],
-    ['white', 'collection.background.white'], ['black', 'collection.background.black']], '');
-  const thumbnails = check('collection.thumbnails', true);
-  const originals = check('collection.originals', false);
-  const wrong = complaint();
-  const options = () => Object.fromEntries([
-    ['model', model.value], ['metric', metric.value], ['background', background.value],
-    ['thumbnails', thumbnails.input.checked ? undefined : false], ['originals', originals.input.checked ? true : undefined],
-  ].filter(([, value]) => value !== '' && value !== undefined));
-  dialog('collection.new', {}, (close, head) => [make('form', {novalidate: true, onsubmit: async (event) => {
-    event.preventDefault();
-    if (!NAME.test(name.value)) {
-      wrong.say('collection.name.wrong');
-      name.focus();
-      return;
-    }
-    try {
-      await createCollection(name.value, options());
-      close();
-      reload();
-    } catch (failure) {
-      wrong.show(failure);
-    }
-  }}, head, field('collection.name', name, 'collection.name.hint'), field('overview.model', model), field('collection.metric', metric),
-  field('collection.background', background), thumbnails.label, originals.label, wrong.line,
-  dialogActions(button('cancel', close), button('collection.create', null, {look: 'primary', type: 'submit'})))]);
-  name.focus();
+/** Work that runs already is shown at its card. */
+async function showRunning(cards) {
+  const running = (await jobs().catch(() => [])).filter(({state}) => state === 'running');
+  for (const one of running) {
+    cards.get(one.collection)?.work.follow(one.id);
+  }
 }
 
 export async function open(place, context) {
   const list = make('div', {class: 'cards'});
-  let known = [];
-  const reload = async () => {
-    await context.reload();
-    const all = await listCollections();
-    const full = await Promise.all(all.map(async (one) => ({...one, ...await statistics(one.name).catch(() => ({}))})));
-    releaseIn(list);
-    list.replaceChildren(...(full.length ? full.map((one) => card(one, known, reload)) : [missing('overview.none')]));
+  const server = await serverFacts();
+  /** `job`: what has just ended at the card `name`; it stays on show. */
+  const reload = async (name = null, job = null) => {
+    try {
+      await context.reload();
+      const all = await listCollections();
+      const full = await Promise.all(all.map(async (one) => ({...one, ...await statistics(one.name).catch(() => ({}))})));
+      const cards = new Map(full.map((one) => [one.name, card(one, server, reload)]));
+      releaseIn(list);
+      list.replaceChildren(...(cards.size ? [...cards.values()].map(({element}) => element) : [noneYet(() => reload())]));
+      if (job !== null) {
+        cards.get(name)?.work.element.replaceChildren(new JobRow(job, () => {}, 'h3').element);
+      }
+      showRunning(cards);
+    } catch (failure) {
+      list.replaceChildren(failed(failure, () => reload()));
+    }
   };
-  place.append(heading('collections', button('collection.new', () => create(known, reload), {look: 'primary', picture: 'plus'})), list);
-  known = await models().catch(() => []);
+  place.append(heading('collections', button('collection.new', () => newCollection(() => reload(), server), {look: 'primary', picture: 'plus'})), list);
   await reload();
   return () => releaseIn(list);
 }

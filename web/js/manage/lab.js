@@ -7,6 +7,7 @@ import {say} from '../i18n.js';
 import {prepare} from '../picture.js';
 import {releaseIn, thumb} from '../thumbs.js';
 import {expressionForm} from './expression_form.js';
+import {noneYet} from './new_collection.js';
 import {button, check, chosenCollection, collectionSelect, failed, field, heading, missing} from './parts.js';
 import {rawSearch} from './routes.js';
 
@@ -98,7 +99,7 @@ export async function open(place, context) {
   const all = context.collections().filter(({count}) => count > 0);
   const chosen = chosenCollection(all);
   if (!chosen) {
-    place.append(heading('lab'), missing('overview.none'));
+    place.append(heading('lab'), context.collections().length > 0 ? missing('lab.none') : noneYet(() => context.again()));
     return null;
   }
   let query = null;

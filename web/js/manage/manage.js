@@ -70,7 +70,7 @@ export async function open(page, context) {
   place.replaceChildren();
   place.dataset.shown = name;
   try {
-    const ended = await module.open(place, context);
+    const ended = await module.open(place, {...context, again: () => open(page, context)});
     if (mine === opened) {
       end = ended ?? (() => {});
     } else {

@@ -13,6 +13,9 @@ export const tune = (collection) => json(`${at(collection)}/tune`, {method: 'POS
 export const untune = (collection) => json(`${at(collection)}/tune`, {method: 'DELETE'});
 export const reembed = (collection, model) => json(`${at(collection)}/reembed`, {method: 'POST', ...body({model})});
 
+export const evaluate = (collection) => json(`${at(collection)}/eval`, {method: 'POST', ...body({})});
+
+export const job = (id) => json(`/v1/jobs/${encodeURIComponent(id)}`);
 export const jobs = async () => (await json('/v1/jobs')).jobs;
 export const cancelJob = (id) => json(`/v1/jobs/${encodeURIComponent(id)}`, {method: 'DELETE'});
 
@@ -37,6 +40,21 @@ export const putImage = (collection, fileid, parameters, blob, signal) => json(
 
 export const metricsText = async () => (await request('/metrics')).text();
 export const description = () => json('/openapi.json');
+
+/** What there is to choose from when a collection is made or learned from: {models, can}. */
+export async function serverFacts() {
+  const [known, can] = await Promise.all([models().catch(() => []), abilities().catch(() => ({options: {}}))]);
+  return {models: known.filter(({kind}) => kind !== 'mask'), can};
+}
+
+/** What this server's own description says it can do with a collection: {tune, eval, reembed}, and options at its making. */
+export async function abilities() {
+  const {paths} = await description();
+  const part = Object.keys(paths).find((path) => /^\/v1\/collections\/\{\w+\}$/.test(path));
+  const has = (name) => paths[`${part}/${name}`]?.post !== undefined;
+  const schema = paths[part]?.put?.requestBody?.content?.['application/json']?.schema ?? {};
+  return {tune: has('tune'), eval: has('eval'), reembed: has('reembed'), options: schema.properties ?? {}};
+}
 
 /** A search with everything as JSON: what the lab compares. */
 export async function rawSearch(collection, asked, signal) {

@@ -4,7 +4,8 @@
 import {icon, make} from '../dom.js';
 import {say} from '../i18n.js';
 import {prepare} from '../picture.js';
-import {button, check, chosenCollection, collectionSelect, field, heading, missing, progress, rememberCollection, select} from './parts.js';
+import {noneYet} from './new_collection.js';
+import {button, check, chosenCollection, collectionSelect, field, heading, progress, rememberCollection, select} from './parts.js';
 import {putImage} from './routes.js';
 
 const AT_ONCE = 3;
@@ -187,7 +188,10 @@ export async function open(place, context) {
   const all = context.collections();
   const chosen = chosenCollection(all);
   if (!chosen) {
-    place.append(heading('upload'), missing('overview.none'));
+    place.append(heading('upload'), noneYet((name) => {
+      rememberCollection('upload', name);
+      context.again();
+    }));
     return null;
   }
   const collection = collectionSelect(all, chosen.name, (name) => rememberCollection('upload', name));
