@@ -51,8 +51,10 @@ class Page:
         self.cdp("Emulation.setTouchEmulationEnabled", enabled=self.is_phone)
 
     def dark(self, dark):
+        """Also without motion: halfway through an animation, colours and places are neither the one nor the other."""
         self.scheme = "dark" if dark else "light"
-        self.cdp("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": self.scheme}])
+        self.cdp("Emulation.setEmulatedMedia", features=[
+            {"name": "prefers-color-scheme", "value": self.scheme}, {"name": "prefers-reduced-motion", "value": "reduce"}])
 
     def screenshot(self, what):
         """What the screen shows, for people to look at: build/screenshots/LANGUAGE-WIDTH-WHAT.png."""

@@ -191,6 +191,7 @@ def test_without_a_collection_it_says_how_to_begin(page, bare_server):
         page.choose(page_server.query_picture())
         browser.check_hits(page, 1)
     finally:
+        page.driver.get("about:blank")  # so that nothing of the collection is asked for any more
         bare_server.send("DELETE", "/v1/collections/products")
 
 

@@ -344,8 +344,8 @@ def test_less_like_a_hit_by_its_button(page, server):
     else:
         ActionChains(page.driver).move_to_element(card).perform()
         page.wait(lambda: page.run("return getComputedStyle(arguments[0].querySelector('.card-actions')).opacity", card) == "1")
-        page.screenshot("hover")
-        page.searched(lambda: card.find_elements(By.CSS_SELECTOR, ".card-action")[1].click())
+        less = card.find_elements(By.CSS_SELECTOR, ".card-action")[1]
+        page.searched(lambda: ActionChains(page.driver).move_to_element(less).click().perform())
     sent = last_sent(page)["queries"]
     assert str(sent[1]["fileid"]) == third and sent[1]["weight"] == -1
     assert third not in page.fileids()[:3]

@@ -57,7 +57,7 @@ export async function open(page, context) {
     link.toggleAttribute('aria-current', isHere);
     if (isHere) {
       link.setAttribute('aria-current', 'page');
-      link.scrollIntoView({block: 'nearest', inline: 'nearest', behavior: 'instant'});
+      link.scrollIntoView({block: 'nearest', inline: 'center', behavior: 'instant'});
     }
   }
   document.title = `lookalike · ${byId('manage').querySelector('[aria-current]').textContent}`;
