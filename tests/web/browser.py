@@ -34,6 +34,7 @@ class Page:
         self.driver = webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
         self.driver.execute_cdp_cmd("Network.enable", {})
         self.base = None
+        self.own = set()
         self.expected = []
 
     def quit(self):
@@ -64,14 +65,19 @@ class Page:
 
     # --- doing --------------------------------------------------------------------------------------------------
 
-    def open(self, server, path="/"):
+    def comes_to(self, server):
+        """From here on this server is one of those that a test may ask."""
         self.base = server.base
+        self.own.add(urllib.parse.urlsplit(server.base).netloc)
+
+    def open(self, server, path="/"):
+        self.comes_to(server)
         self.driver.get(server.base + path)
         self.wait(lambda: self.view() != "loading")
 
     def open_manage(self, server, page, collection=None):
         """A page of the administration, once it has filled itself."""
-        self.base = server.base
+        self.comes_to(server)
         tail = f"&collection={collection}" if collection else ""
         self.driver.get(f"{server.base}/?page={page}{tail}")
         self.wait(lambda: self.run("return document.getElementById('manage-page')?.dataset.shown") == page)
@@ -166,6 +172,7 @@ class Page:
     def start_clean(self, look):
         """Forget logs, stored choices and emulation of the test before."""
         self.expected = []
+        self.own = set()
         self.look(look)
         self.dark(False)
         if self.base:
@@ -184,14 +191,13 @@ class Page:
                 if not any(part in entry["message"] for part in self.expected)]
 
     def foreign_requests(self):
-        own = urllib.parse.urlsplit(self.base).netloc
         asked = []
         for entry in self.driver.get_log("performance"):
             message = json.loads(entry["message"])["message"]
             if message["method"] == "Network.requestWillBeSent":
                 asked.append(message["params"]["request"]["url"])
         return [url for url in asked if url.startswith(("http:", "https:", "ws:", "wss:"))
-                and urllib.parse.urlsplit(url).netloc != own]
+                and urllib.parse.urlsplit(url).netloc not in self.own]
 
 
 def check_hits(page, at_least=10):

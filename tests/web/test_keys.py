@@ -35,7 +35,7 @@ def give(page, key, keep=False):
 
 def test_the_page_asks_for_the_key_and_shows_pictures_with_it(page, locked):
     page.expect_console(REFUSED)
-    page.base = locked.base
+    page.comes_to(locked)
     page.driver.get(locked.base + "/?collection=clothing")
     page.wait(lambda: page.one("#key-dialog").is_displayed())
     assert not page.one("#key-wrong").is_displayed()
@@ -56,7 +56,7 @@ def test_the_page_asks_for_the_key_and_shows_pictures_with_it(page, locked):
 
 def test_the_key_can_be_remembered(english, locked):
     english.expect_console(REFUSED)
-    english.base = locked.base
+    english.comes_to(locked)
     english.driver.get(locked.base + "/?collection=clothing")
     give(english, locked.key, keep=True)
     english.wait(lambda: english.view() == "start")
@@ -65,7 +65,7 @@ def test_the_key_can_be_remembered(english, locked):
 
 def test_without_a_key_the_page_says_so(english, locked):
     english.expect_console(REFUSED)
-    english.base = locked.base
+    english.comes_to(locked)
     english.driver.get(locked.base + "/?collection=clothing")
     english.wait(lambda: english.one("#key-dialog").is_displayed())
     english.one("#key-cancel").click()
@@ -75,7 +75,7 @@ def test_without_a_key_the_page_says_so(english, locked):
 def test_a_key_is_made_shown_once_and_revoked(page, locked):
     page.expect_console(REFUSED)
     name = f"<b>shop</b> {page.language}"
-    page.base = locked.base
+    page.comes_to(locked)
     page.driver.get(locked.base + "/?page=keys")
     give(page, locked.key)
     page.wait(lambda: page.all(".key"))
@@ -106,7 +106,7 @@ def test_a_key_is_made_shown_once_and_revoked(page, locked):
 def test_a_key_for_searching_does_not_manage(english, locked):
     english.expect_console("403")
     english.expect_console(REFUSED)
-    english.base = locked.base
+    english.comes_to(locked)
     english.driver.get(locked.base + "/?page=keys")
     give(english, locked.make_key("visitor", "search"))
     notice = english.wait_for_notice()

@@ -32,6 +32,7 @@ export class JobRow {
   #result = make('div');
   #progress = progress(null, 'jobs.progress');
   #cancel;
+  #asked = false;
 
   /** `cancelled(failure)` is told after somebody cancelled it, with what went wrong or null. `heading`: 'h2', 'h3'. */
   constructor(job, cancelled, heading = 'h2') {
@@ -52,6 +53,13 @@ export class JobRow {
     this.show(job);
   }
 
+  /** Whether it is done and its result, which lists leave out, is still to be asked for; true once only. */
+  get wantsResult() {
+    const wants = this.element.dataset.state === 'done' && !this.#asked;
+    this.#asked = true;
+    return wants;
+  }
+
   show(job) {
     const isRunning = job.state === 'running';
     const total = Number(job.total) || 0;
@@ -63,8 +71,10 @@ export class JobRow {
     this.#amount.parentElement.hidden = !(isRunning && total);
     say(this.#amount, 'jobs.amount', {done: Number(job.done), total});
     this.#message.textContent = String(job.message ?? '');
-    this.#message.hidden = !job.message;
-    this.#result.replaceChildren(...[job.state === 'done' ? outcome(job) : null].filter(Boolean));
+    this.#message.hidden = !job.message || job.message === job.state; // "cancelled" is said above
+    if (job.state === 'done' && job.result) { // lists leave it out
+      this.#result.replaceChildren(...[outcome(job)].filter(Boolean));
+    }
     this.#times.textContent = [moment(job.started), moment(job.finished)].filter(Boolean).join(' – ');
     this.#cancel.hidden = !isRunning;
   }

@@ -3,7 +3,7 @@
 import {make} from '../dom.js';
 import {JobRow} from './job_row.js';
 import {failed, heading, missing, repeatedly} from './parts.js';
-import {jobs} from './routes.js';
+import {job as readJob, jobs} from './routes.js';
 
 const EVERY = 1000; // ms
 
@@ -31,6 +31,9 @@ export async function open(place) {
           rows.get(id).show(job);
         } else {
           rows.set(id, new JobRow(job, (failure) => (failure ? outcome.replaceChildren(failed(failure)) : read())));
+        }
+        if (job.state === 'done' && rows.get(id).wantsResult) {
+          readJob(id).then((whole) => rows.get(id)?.show(whole), () => {});
         }
         if (list.children[index] !== rows.get(id).element) {
           list.insertBefore(rows.get(id).element, list.children[index] ?? null);
