@@ -91,7 +91,7 @@ enum result v1_collection_stats(struct route_call *call, struct err *err)
     if (r == ERR_OK)
         r = buf_appendf(body,
             ",\"items\":%s,\"damaged\":%" PRIu64 ",\"thumbnails\":%s,\"background\":\"%s\",\"tuned\":%s,"
-                  "\"bytes\":{\"disk\":%" PRIu64 ",\"memory\":%" PRIu64 "}",
+            "\"bytes\":{\"disk\":%" PRIu64 ",\"memory\":%" PRIu64 "}",
             items, s.damaged, s.settings.thumbnails ? "true" : "false",
             pipeline_background_name(s.settings.background), s.tuned ? "true" : "false", s.bytes_disk, s.bytes_memory);
     if (r == ERR_OK && scale.records)
