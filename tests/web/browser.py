@@ -127,6 +127,10 @@ class Page:
     def text(self, selector):
         return self.run("return document.querySelector(arguments[0]).textContent", selector)
 
+    def texts(self, selector):
+        """Of all at one moment: elements may be replaced while somebody looks at them."""
+        return self.run("return [...document.querySelectorAll(arguments[0])].map((one) => one.textContent.trim())", selector)
+
     def fileids(self):
         """Of the cards near the screen, in their order; cards further away do not exist."""
         return self.run("return [...document.querySelectorAll('.hits .card')].map((card) => card.dataset.fileid)")

@@ -178,19 +178,21 @@ def statistics(server, collection):
 LEARNING = 120  # seconds at most, on a busy machine; alone it is one or two
 
 
-def job_of(page, name, state):
-    """The job on show at the card of a collection, once it is in that state."""
-    return page.wait(lambda: page.all(f'[data-name={name}] .job[data-state="{state}"]'), LEARNING)[0]
+def wait_for_result(page, name):
+    """The words at the card of a collection about what came of its job."""
+    done = f'[data-name={name}] .job[data-state="done"]'
+    page.wait(lambda: page.texts(done), LEARNING)
+    return page.texts(done)[0]
 
 
 def test_what_tuning_would_bring_is_said_without_doing_it(english, server, lessons):
     english.open_manage(server, "collections")
     english.wait(lambda: english.all(f"[data-name={lessons}]"))
     english.button(f"[data-name={lessons}]", words(english, "eval")).click()
-    assert re.search(r"first for \d+ of 100 pictures now, for \d+ when tuned", job_of(english, lessons, "done").text)
+    assert re.search(r"first for \d+ of 100 pictures now, for \d+ when tuned", wait_for_result(english, lessons))
     assert statistics(server, lessons)["tuned"] is False
     english.open_manage(server, "jobs")
-    english.wait(lambda: english.all(".job-result") and "of 100 pictures" in english.text(".job-result"))
+    english.wait(lambda: any("of 100 pictures" in one for one in english.texts(".job-result")))
 
 
 def test_a_collection_is_tuned_and_back(page, server, lessons):
@@ -198,16 +200,15 @@ def test_a_collection_is_tuned_and_back(page, server, lessons):
     card = f"[data-name={lessons}]"
     page.wait(lambda: page.all(card))
     page.button(card, words(page, "tune")).click()
-    row = page.wait(lambda: page.all(f"{card} .job"))[0]
-    assert row.find_element(By.CSS_SELECTOR, "[role=progressbar]").is_displayed() or row.get_attribute("data-state") == "done"
+    page.wait(lambda: page.all(f"{card} .job [role=progressbar]"))
     page.screenshot("tuning")
-    page.wait(lambda: words(page, "tuned") in [one.text for one in page.all(f"{card} .state")], LEARNING)
+    page.wait(lambda: words(page, "tuned") in page.texts(f"{card} .state"), LEARNING)
     assert statistics(server, lessons)["tuned"] is True
-    assert "12" in job_of(page, lessons, "done").text and page.button(card, words(page, "again")).is_displayed()
+    assert "12" in wait_for_result(page, lessons) and words(page, "again") in page.texts(f"{card} button")
     page.screenshot("tuned")
     assert page.fits()
     page.button(card, words(page, "untune")).click()
-    page.wait(lambda: any(one.text == words(page, "tune") for one in page.all(f"{card} button")))
+    page.wait(lambda: words(page, "tune") in page.texts(f"{card} button"))
     assert statistics(server, lessons)["tuned"] is False
 
 
