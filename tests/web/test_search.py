@@ -337,7 +337,7 @@ def test_less_like_a_hit_by_its_button(page, server):
     search(page, server)
     third = page.fileids()[2]
     card = page.all(".hits .hit")[2]
-    if page.is_phone:
+    if page.run("return matchMedia('(hover: none)').matches"):
         card.find_element(By.CSS_SELECTOR, ".card").click()
         page.wait(lambda: page.one("#details").is_displayed())
         page.searched(lambda: page.one("#details-less").click())
