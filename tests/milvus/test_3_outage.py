@@ -11,6 +11,8 @@ import pytest
 from pymilvus import MilvusClient
 from support import PROGRAM, free_port, b64, picture, program_environment
 
+from conftest import KIND
+
 NAME = "outage"
 LONG = "LOOKALIKE_TEST_LONG" in os.environ  # a pause of a minute instead of ten seconds
 
@@ -85,6 +87,7 @@ def outage(server, milvus, how):
     return load.answers, failed
 
 
+@pytest.mark.skipif(KIND == "lite", reason="milvus-lite, one Python process, answered for seconds what was asked before it was stopped, and was not back 150 s after SIGKILL")
 @pytest.mark.parametrize("how", ["paused", "ended"])
 def test_outage(api, server, milvus, client, filled, how):
     states = []
