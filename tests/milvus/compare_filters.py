@@ -19,7 +19,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 from conftest import Milvus  # noqa: E402
 from support import BUILD  # noqa: E402
 
-RECORDS = 300
+RECORDS = 200
 MISSING = object()
 
 # What Milvus 2.3 does not have, by the words with which it refuses. Patterns of its sentences → ours, as in docs/filter.md.
