@@ -78,9 +78,10 @@ static bool grows(const struct overload *o)
 static size_t room(const struct overload *o)
 {
     double alone = o->alone_us + 2 * o->spread_us;
-    size_t least = o->cpus + 1;
     if (o->interval_us <= 0 || o->alone_us <= 0)
         return 2 * (size_t)o->cpus;
+    /* As many as are worked on at once, which is one where a single request takes every CPU, and one that waits, so that no CPU does. */
+    size_t least = (size_t)(o->alone_us / o->interval_us + 0.5) + 1;
     double most = TARGET * alone / o->interval_us;
     return most < (double)least ? least : most > 64.0 * o->cpus ? 64 * (size_t)o->cpus : (size_t)most;
 }
