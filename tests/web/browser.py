@@ -8,6 +8,7 @@ import tempfile
 import urllib.parse
 
 from selenium import webdriver
+from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
@@ -108,7 +109,12 @@ class Page:
         return answer.get("value")
 
     def wait(self, condition, seconds=20):
-        return WebDriverWait(self.driver, seconds, 0.05).until(lambda unused: condition())
+        """What is drawn anew between finding it and asking it is looked for again."""
+        patient = WebDriverWait(self.driver, seconds, 0.05, ignored_exceptions=[StaleElementReferenceException])
+        return patient.until(lambda unused: condition())
+
+    def click(self, selector):
+        self.wait(lambda: self.one(selector).click() or True)
 
     def all(self, selector):
         return self.driver.find_elements(By.CSS_SELECTOR, selector)

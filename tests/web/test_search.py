@@ -230,7 +230,7 @@ def test_no_good_match_is_said(page, server):
     assert page.text("#outcome .notice-title") == {"en": "No good match", "zh-CN": "没有足够相似的图片"}[page.language]
     assert not page.one("#hits").is_displayed()
     page.screenshot("no-good-match")
-    page.one("#outcome .notice button").click()
+    page.click("#outcome .notice button")
     assert page.one("#hits").is_displayed() and page.all(".card") and page.hit_count() > 10
 
 
