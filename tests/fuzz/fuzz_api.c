@@ -32,13 +32,20 @@ static void add(int64_t fileid)
     MUST(!store_write(world.store, "c", &w, 1, 0, NULL));
 }
 
-static void renew(void)
+/* Also at the end: a job that has not been waited for is a thread that leaks. */
+static void throw_away(void)
 {
-    struct store_settings settings = {.model = "fake", .dimension = FAKE_DIMENSION, .thumbnails = true};
     api_free(world.api);
     pipeline_free(world.pipeline);
     embed_close(world.embed);
     store_close(world.store);
+    memset(&world, 0, sizeof world);
+}
+
+static void renew(void)
+{
+    struct store_settings settings = {.model = "fake", .dimension = FAKE_DIMENSION, .thumbnails = true};
+    throw_away();
     world.embed = fake_embed_new(&(struct fake_embed_plan){0});
     MUST(!store_open_memory(&world.store, NULL) && !store_create(world.store, "c", &settings, 0, NULL));
     struct pipeline_options options = {.store = world.store, .embed = world.embed, .thumbnail_side = 16};
@@ -90,7 +97,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size < 2)
         return 0;
     if (runs == 0)
-        MUST(!image_init(NULL));
+        MUST(!image_init(NULL) && !atexit(throw_away));
     if (runs++ % RENEW == 0)
         renew();
     while (api_route(routes, &methods, &pattern))
