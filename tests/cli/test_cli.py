@@ -158,7 +158,7 @@ def events(done):
 
 # --- words and statuses --------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("command", ["serve", "import", "search", "collection", "doctor", "backup", "restore", "bench"])
+@pytest.mark.parametrize("command", ["serve", "import", "search", "collection", "doctor", "backup", "restore", "bench", "export"])
 def test_help(run, command):
     for arguments in [(command, "--help"), ("help", command)]:
         done = run(*arguments)
@@ -175,7 +175,7 @@ def test_version_and_no_command(run):
     assert run("--help").returncode == 0
 
 
-@pytest.mark.parametrize("command", ["export", "reembed"])
+@pytest.mark.parametrize("command", ["reembed"])
 def test_commands_of_later_versions_say_so(run, command):
     done = run(command, "x")
     assert done.returncode == 2 and "not available in this version" in done.stderr and not done.stdout
