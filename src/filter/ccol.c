@@ -303,18 +303,6 @@ void filter_ccol_present(const struct filter_ccol *col, uint64_t *words)
     }
 }
 
-/* 64 bytes that are 0 or 1, as bits. */
-static uint64_t pack(const uint8_t flags[64])
-{
-    uint64_t mask = 0;
-    for (int i = 0; i < 8; i++) {
-        uint64_t eight;
-        memcpy(&eight, flags + 8 * i, sizeof eight);
-        mask |= (eight * 0x0102040810204080u >> 56) << (8 * i);
-    }
-    return mask;
-}
-
 /* Differences in low … low + span. The comparison of unsigned distances is one the compiler makes vectors of.
  */
 #define DEFINE_RANGE(type)                                                                                   \
@@ -328,7 +316,7 @@ static uint64_t pack(const uint8_t flags[64])
                 continue;                                                                                    \
             for (int j = 0; j < 64; j++)                                                                     \
                 flags[j] = (type)(deltas[j] - from) <= width;                                                \
-            words[i] |= pack(flags) & c->present[i];                                                         \
+            words[i] |= filter_pack(flags) & c->present[i];                                                  \
         }                                                                                                    \
     }
 DEFINE_RANGE(uint8_t)
@@ -436,7 +424,7 @@ void filter_ccol_scan(const struct filter_ccol *col, filter_block_fn fn, const v
             if (left == UINT64_MAX) {                                                                        \
                 for (int j = 0; j < 64; j++)                                                                 \
                     flags[j] = table[deltas[j]] != 0;                                                        \
-                words[i] |= pack(flags);                                                                     \
+                words[i] |= filter_pack(flags);                                                              \
                 continue;                                                                                    \
             }                                                                                                \
             for (; left; left &= left - 1) { /* what stands where nothing is may be no key */                \

@@ -81,4 +81,16 @@ static inline double filter_double_key(uint64_t key)
     return v;
 }
 
+/* 64 bytes that are 0 or 1, as bits. */
+static inline uint64_t filter_pack(const uint8_t flags[64])
+{
+    uint64_t mask = 0;
+    for (int i = 0; i < 8; i++) {
+        uint64_t eight;
+        memcpy(&eight, flags + 8 * i, sizeof eight);
+        mask |= (eight * 0x0102040810204080u >> 56) << (8 * i);
+    }
+    return mask;
+}
+
 #endif

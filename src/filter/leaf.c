@@ -406,24 +406,12 @@ static void arith_doubles(enum filter_arith op, double k, const double in[64], d
     }
 }
 
-/* 64 bytes that are 0 or 1, as bits. */
-static uint64_t pack(const uint8_t flags[64])
-{
-    uint64_t mask = 0;
-    for (int i = 0; i < 8; i++) {
-        uint64_t eight;
-        memcpy(&eight, flags + 8 * i, sizeof eight);
-        mask |= (eight * 0x0102040810204080u >> 56) << (8 * i);
-    }
-    return mask;
-}
-
 enum { FEW_DOUBLES = 8 }; /* compared one after the other, more are looked up */
 
 #define MASK(v, op, c)                                                                                       \
     for (int i = 0; i < 64; i++)                                                                             \
         flags[i] = v[i] op c;                                                                                \
-    return pack(flags)
+    return filter_pack(flags)
 
 static uint64_t compare_ints(enum filter_op op, const int64_t v[64], int64_t c)
 {
@@ -514,7 +502,7 @@ uint64_t filter_leaf_double_block(const void *user, const uint64_t keys[64])
             for (int i = 0; i < 64; i++)
                 flags[i] |= keys[i] == key;
         }
-        return pack(flags);
+        return filter_pack(flags);
     }
     for (int i = 0; i < 64; i++)
         mask |= (uint64_t)keys_have(&leaf->double_keys, keys[i]) << i;
