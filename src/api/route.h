@@ -89,6 +89,8 @@ enum result v1_key_create(struct route_call *call, struct err *err);
 enum result v1_key_revoke(struct route_call *call, struct err *err);
 enum result v1_models(struct route_call *call, struct err *err);
 enum result v1_jobs_list(struct route_call *call, struct err *err);
+/* Start a job and answer with its id, for the routes below. `work->user` is the job's, or has been released on an error. */
+enum result v1_job_begin(struct route_call *call, const struct job_work *work, struct err *err);
 /* v1_tune.c: learning by job. */
 enum result v1_tune(struct route_call *call, struct err *err);
 enum result v1_untune(struct route_call *call, struct err *err);

@@ -208,3 +208,16 @@ enum result v1_job_cancel(struct route_call *call, struct err *err)
     job_view_free(&job);
     return r;
 }
+
+enum result v1_job_begin(struct route_call *call, const struct job_work *work, struct err *err)
+{
+    char id[JOB_ID_SIZE];
+    enum result r = jobs_start(pipeline_jobs(call->pipeline), work, id, err);
+    if (r) {
+        work->release(work->user);
+        return r;
+    }
+    call->reply->status = 202;
+    r = buf_appendf(&call->reply->body, "{\"job\":\"%s\"}", id);
+    return r ? err_set(err, r, "the reply is too large") : ERR_OK;
+}

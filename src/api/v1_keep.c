@@ -187,7 +187,6 @@ static enum result read_request(struct route_call *call, struct keep *k, struct 
 
 static enum result start(struct route_call *call, enum keep_what what, struct err *err)
 {
-    char id[JOB_ID_SIZE];
     struct keep *k = calloc(1, sizeof *k);
     if (!k)
         return err_no_memory(err);
@@ -197,15 +196,11 @@ static enum result start(struct route_call *call, enum keep_what what, struct er
     buf_init(&k->notes, NOTES_MAX);
     struct job_work work = {.kind = kinds[what], .run = run, .release = release, .user = k};
     enum result r = read_request(call, k, err);
-    if (r == ERR_OK)
-        r = jobs_start(pipeline_jobs(call->pipeline), &work, id, err);
     if (r) {
         release(k);
         return r;
     }
-    call->reply->status = 202;
-    r = buf_appendf(&call->reply->body, "{\"job\":\"%s\"}", id);
-    return r ? err_set(err, r, "the reply is too large") : ERR_OK;
+    return v1_job_begin(call, &work, err);
 }
 
 enum result v1_backup(struct route_call *call, struct err *err)

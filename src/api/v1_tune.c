@@ -75,7 +75,6 @@ static enum result run(struct job *job, void *user, struct buf *result, struct e
 static enum result start(struct route_call *call, bool eval, struct err *err)
 {
     struct store_settings settings;
-    char id[JOB_ID_SIZE];
     enum result r = store_settings(pipeline_store(call->pipeline), call->collection, &settings, err);
     if (r)
         return r;
@@ -87,14 +86,7 @@ static enum result start(struct route_call *call, bool eval, struct err *err)
     snprintf(t->collection, sizeof t->collection, "%s", call->collection);
     struct job_work work = {
         .kind = eval ? "eval" : "tune", .collection = t->collection, .run = run, .release = free, .user = t};
-    r = jobs_start(pipeline_jobs(call->pipeline), &work, id, err);
-    if (r) {
-        free(t);
-        return r;
-    }
-    call->reply->status = 202;
-    r = buf_appendf(&call->reply->body, "{\"job\":\"%s\"}", id);
-    return r ? err_set(err, r, "the reply is too large") : ERR_OK;
+    return v1_job_begin(call, &work, err);
 }
 
 enum result v1_tune(struct route_call *call, struct err *err)
