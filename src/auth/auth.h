@@ -8,11 +8,12 @@
  *
  * Keys are on as soon as there is one, and stay on while the program runs, also when the last is taken away. The
  * file may be changed by another process (`lookalike key`): auth_check() looks once a second whether it was, so a
- * key that was revoked there is refused after a second at most. Changes are made under a lock file, on what the file
+ * key that was revoked there is refused after a second at most; a key it does not know makes it look at once, so a
+ * new one works without waiting. Changes are made under a lock file, on what the file
  * holds at that moment, so that two processes lose none of each other's.
  *
- * All functions from any thread. auth_check() may be called where nothing may block: at most once a second it reads
- * one small local file.
+ * All functions from any thread. auth_check() may be called where nothing may block: it asks for the times of one
+ * small local file, and reads it when it has changed.
  */
 #ifndef AUTH_AUTH_H
 #define AUTH_AUTH_H
