@@ -80,7 +80,7 @@ VENDORS = {
     "lapacke.h": {"learn"},
     "seccomp.h": {"cage"},
     # Not a library, but as bound to one place: instructions of one CPU.
-    "immintrin.h": {"kernel"},
+    "immintrin.h": {"kernel", "image"},  # image: scale.c, sums over pixels and not over vectors
     "arm_neon.h": {"kernel"},
 }
 
