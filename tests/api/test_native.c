@@ -219,6 +219,33 @@ static void facets(void **state)
     expect(w, get(w, "/v1/collections/shop/facets", "field", "itemid == 3", NULL, NULL), 400, "field");
 }
 
+static int set_up_rich(void **state)
+{
+    return set_up_with(state, &(struct fake_embed_plan){.inner = 3});
+}
+
+/*
+ * A model with inner layers over a collection that keeps the vector alone: each one in a Milvus, and the older ones. A batch
+ * of them goes into rows of the model's length, a picture into a record of the collection's.
+ */
+static void a_rich_model_over_a_collection_without_inner_layers(void **state)
+{
+    static const uint32_t descriptors[] = {FAKE_DIMENSION, FAKE_DIMENSION + 3};
+    struct world *w = *state;
+    for (size_t i = 0; i < sizeof descriptors / sizeof *descriptors; i++) {
+        struct store_settings settings = {.model = "fake", .dimension = FAKE_DIMENSION, .descriptor = descriptors[i]};
+        assert_int_equal(store_create(w->store, "shop", &settings, 0, NULL), ERR_OK);
+        fill(w);
+        expect(w, search(w, "{\"image\":\"" RED "\",\"limit\":1,\"fields\":[\"fileid\",\"similarity\"]}"), 200, "[{\"fileid\":1,\"similarity\":100}]");
+        expect(w, search(w, "{\"queries\":[{\"image\":\"" BLUE "\"}],\"limit\":1,\"fields\":[\"fileid\"]}"), 200, "[{\"fileid\":2}]");
+        expect(w, search(w, "{\"queries\":[{\"image\":\"" BLUE "\"},{\"fileid\":2}],\"limit\":1,\"fields\":[\"fileid\"]}"), 200, "[{\"fileid\":2}]");
+        const char *reply = post(w, "/milvus/img/search", "{\"collection\":\"shop\",\"image\":\"" BLUE "\",\"limit\":1}");
+        expect(w, reply, 200, "\"code\":10000");
+        expect(w, reply, 200, "\"fileid\":2");
+        assert_int_equal(store_drop(w->store, "shop", 0, NULL), ERR_OK);
+    }
+}
+
 int main(void)
 {
     if (image_init(NULL))
@@ -232,6 +259,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(limits_of_hits, set_up, tear_down),
         cmocka_unit_test_setup_teardown(wrong_searches, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_search_by_form_and_query, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_rich_model_over_a_collection_without_inner_layers, set_up_rich, tear_down),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     image_shutdown();

@@ -25,17 +25,22 @@ struct world {
     const char *type;
 };
 
-static inline int set_up(void **state)
+static inline int set_up_with(void **state, const struct fake_embed_plan *plan)
 {
     struct world *w = calloc(1, sizeof *w);
     assert_non_null(w);
-    w->embed = fake_embed_new(&(struct fake_embed_plan){0});
+    w->embed = fake_embed_new(plan);
     assert_int_equal(store_open_memory(&w->store, NULL), ERR_OK);
     struct pipeline_options options = {.store = w->store, .embed = w->embed, .thumbnail_side = 16};
     assert_int_equal(pipeline_new(&options, &w->pipeline, NULL), ERR_OK);
     assert_int_equal(api_new(&(struct api_options){.pipeline = w->pipeline, .version = "test"}, &w->api, NULL), ERR_OK);
     *state = w;
     return 0;
+}
+
+static inline int set_up(void **state)
+{
+    return set_up_with(state, &(struct fake_embed_plan){0});
 }
 
 static inline int tear_down(void **state)

@@ -18,6 +18,7 @@ struct embed *fake_embed_new(const struct fake_embed_plan *plan)
     snprintf(e->info.manifest.name, sizeof e->info.manifest.name, "fake");
     e->info.manifest.width = e->info.manifest.height = FAKE_SIDE;
     e->info.manifest.dimension = FAKE_DIMENSION;
+    e->info.manifest.inner = plan->inner;
     e->info.engine = "fake";
     e->info.max_batch = plan->max_batch ? plan->max_batch : 4;
     e->info.parallel = plan->parallel ? plan->parallel : 2;
@@ -89,8 +90,12 @@ enum result embed_run(struct embed *e, const uint8_t *const *pixels, size_t n, f
     if (e->plan.delay_ms)
         usleep(e->plan.delay_ms * 1000);
     if (!e->plan.fail)
-        for (size_t i = 0; i < n; i++)
-            mean_colour(pixels[i], out + i * FAKE_DIMENSION);
+        for (size_t i = 0; i < n; i++) {
+            float *to = out + i * (FAKE_DIMENSION + e->plan.inner);
+            mean_colour(pixels[i], to);
+            for (unsigned k = 0; k < e->plan.inner; k++)
+                to[FAKE_DIMENSION + k] = (float)(k + 1);
+        }
     atomic_fetch_sub(&e->log.running, 1);
     return e->plan.fail ? err_set(err, ERR_UNAVAILABLE, "the engine failed as planned") : ERR_OK;
 }

@@ -16,6 +16,7 @@
 /* Set before threads start. */
 struct fake_embed_plan {
     unsigned delay_ms, max_batch, parallel;
+    unsigned inner;           /* floats of inner layers behind the vector */
     bool fail;                /* every run fails */
     const atomic_bool *hold;  /* runs wait while it is true; NULL: they do not */
 };
