@@ -13,7 +13,8 @@ same pictures, none of which is a row. Sets, each `base` rows and `queries` rows
 A set also has `shape.json`. The rows depend on the arguments alone. Work that was interrupted goes on where it was; a
 hundred thousand embeddings are an hour of one core or so, and --jobs N uses N of them.
 With --grow N the projected set is made N rows long: weighted means of two embeddings each, for there are not so many
-pictures.
+pictures. With --so-far nothing is embedded: DIR/mixed-COUNT has the embeddings that are done, and weighted means of two
+for the rows that are missing; it prints how many are which.
 """
 
 import argparse
@@ -154,6 +155,21 @@ def projected(rows, dimension, count, rng):
     return np.concatenate([small, unit(w * small[a] + (1 - w) * small[b])])
 
 
+def mixed(args, rows):
+    """Of what is done: the last --queries are the queries, and no base row is made of them."""
+    dimension = json.loads((args.model / "model.json").read_text(encoding="utf-8"))["output"]["dimension"]
+    all_rows = np.memmap(args.out / f"embeddings-{rows}.f16", np.float16, "r", shape=(rows, dimension))
+    real = unit(all_rows[np.any(all_rows, axis=1)].astype(np.float32))
+    rng = np.random.default_rng(SEED + 3)
+    rng.shuffle(real)
+    base, queries = real[: -args.queries][: args.count], real[-args.queries :]
+    extra = args.count - len(base)
+    a, b = rng.integers(0, len(base), extra), rng.integers(0, len(base), extra)
+    w = rng.uniform(0.2, 0.8, (extra, 1)).astype(np.float32)
+    print(f"{len(base)} embeddings and {extra} means of two, {len(queries)} queries that are embeddings")
+    write_set(args.out / f"mixed-{args.count}", np.concatenate([base, unit(w * base[a] + (1 - w) * base[b])]), queries)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", required=True, type=pathlib.Path)
@@ -165,8 +181,11 @@ def main():
     parser.add_argument("--mix", type=float, default=0.5, help="length of the random direction in the hard set")
     parser.add_argument("--project", type=int, help="also a set of this dimension")
     parser.add_argument("--grow", type=int, help="rows of the projected set")
+    parser.add_argument("--so-far", action="store_true", help="a set of the embeddings that are done, without making more")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
+    if args.so_far:
+        return mixed(args, args.count + args.queries)
 
     rows = embed_all(args, args.count + args.queries).astype(np.float32)
     base, queries = unit(rows[: args.count]), unit(rows[args.count :])
