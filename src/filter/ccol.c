@@ -364,6 +364,22 @@ void filter_ccol_range(const struct filter_ccol *col, uint64_t low, uint64_t hig
     }
 }
 
+bool filter_ccol_within(const struct filter_ccol *col, uint64_t low, uint64_t high)
+{
+    for (uint32_t n = 0; n < col->chunk_count; n++) {
+        const struct filter_chunk *c = col->chunks[n];
+        if (c && c->dense) {
+            uint64_t room = UINT64_MAX - c->base, max = max_delta(c->width);
+            if (c->base < low || c->base > high || (max < room ? max : room) > high - c->base)
+                return false;
+        }
+        for (uint32_t i = 0; c && !c->dense && i < c->count; i++)
+            if (c->keys[i] < low || c->keys[i] > high)
+                return false;
+    }
+    return true;
+}
+
 /* 64 keys of a dense chunk. */
 static void decode(const struct filter_chunk *c, uint32_t block, uint64_t keys[64])
 {

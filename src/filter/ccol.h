@@ -44,6 +44,8 @@ size_t filter_ccol_bytes(const struct filter_ccol *col);
 
 /* Rows that have a key. */
 void filter_ccol_present(const struct filter_ccol *col, uint64_t *words);
+/* Are all keys in low … high? False also where finding that out would mean reading them. */
+bool filter_ccol_within(const struct filter_ccol *col, uint64_t low, uint64_t high);
 /* Rows whose key is in low … high, both included. */
 void filter_ccol_range(const struct filter_ccol *col, uint64_t low, uint64_t high, uint64_t *words);
 /* Bit i of the result says whether keys[i] is meant; all 64 may be read, and meaningless ones are ignored. */

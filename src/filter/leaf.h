@@ -47,6 +47,16 @@ bool filter_leaf_value(const struct filter_leaf *leaf, const struct filter_blob 
  * none. */
 bool filter_leaf_int_span(const struct filter_leaf *leaf, struct filter_span *out);
 bool filter_leaf_double_keys(const struct filter_leaf *leaf, uint64_t *low, uint64_t *high);
+/*
+ * ARITH: the same as up to two spans of the keys of a column of ints or of doubles. False where it is no such thing, and
+ * filter_leaf_int_block() or filter_leaf_double_block() must be asked of each.
+ */
+struct filter_key_span {
+    uint64_t low, high; /* both included */
+};
+struct filter_ccol;
+bool filter_leaf_arith_spans(const struct filter_leaf *leaf, const struct filter_ccol *col, bool ints,
+    struct filter_key_span out[2], size_t *count);
 /* ARITH and IN: 64 keys of a column of ints or of doubles at once, as filter_ccol_scan() wants it. */
 uint64_t filter_leaf_int_block(const void *leaf, const uint64_t keys[64]);
 uint64_t filter_leaf_double_block(const void *leaf, const uint64_t keys[64]);

@@ -24,6 +24,18 @@ static void passed_rows(const struct filter_ccol *codes, struct filter_passed *p
 /* --- numbers
  * ------------------------------------------------------------------------------------------------------- */
 
+/* False where the column has to be scanned. */
+static bool arith_rows(const struct filter_ccol *col, const struct filter_leaf *leaf, bool ints, uint64_t *yes)
+{
+    struct filter_key_span spans[2];
+    size_t count;
+    if (!filter_leaf_arith_spans(leaf, col, ints, spans, &count))
+        return false;
+    for (size_t i = 0; i < count; i++)
+        filter_ccol_range(col, spans[i].low, spans[i].high, yes);
+    return true;
+}
+
 static void int_rows(const struct filter_ccol *col, const struct filter_leaf *leaf, uint64_t *yes)
 {
     struct filter_span span;
@@ -35,7 +47,7 @@ static void int_rows(const struct filter_ccol *col, const struct filter_leaf *le
         for (size_t i = 0; i < leaf->span_count; i++)
             filter_ccol_range(
                 col, filter_key_int(leaf->spans[i].low), filter_key_int(leaf->spans[i].high), yes);
-    } else if (kind == FILTER_IN || kind == FILTER_ARITH) {
+    } else if (kind == FILTER_IN || (kind == FILTER_ARITH && !arith_rows(col, leaf, true, yes))) {
         filter_ccol_scan(col, filter_leaf_int_block, leaf, yes);
     }
 }
@@ -51,7 +63,7 @@ static void double_rows(const struct filter_ccol *col, const struct filter_leaf 
         for (size_t i = 0; i < leaf->double_count; i++)
             filter_ccol_range(
                 col, filter_key_double(leaf->doubles[i]), filter_key_double(leaf->doubles[i]), yes);
-    } else if (kind == FILTER_IN || kind == FILTER_ARITH) {
+    } else if (kind == FILTER_IN || (kind == FILTER_ARITH && !arith_rows(col, leaf, false, yes))) {
         filter_ccol_scan(col, filter_leaf_double_block, leaf, yes);
     }
 }

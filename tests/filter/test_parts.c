@@ -374,6 +374,92 @@ static void blobs_keep_values(void **state)
     json_object_put(json);
 }
 
+/* --- arithmetic
+ * ---------------------------------------------------------------------------------------------------------
+ */
+
+static bool in_spans(const struct filter_key_span *spans, size_t count, uint64_t key)
+{
+    for (size_t i = 0; i < count; i++)
+        if (spans[i].low <= key && key <= spans[i].high)
+            return true;
+    return false;
+}
+
+/* Every key of the column has to be in the spans exactly if the leaf is true for its value. */
+static void check_spans(const struct filter_ccol *col, const struct filter_node *n, bool ints, uint32_t *ranges)
+{
+    struct filter_leaf leaf;
+    struct filter_key_span spans[2];
+    size_t count;
+    assert_int_equal(filter_leaf_init(&leaf, n), ERR_OK);
+    if (filter_leaf_arith_spans(&leaf, col, ints, spans, &count)) {
+        *ranges += 1;
+        for (uint32_t row = 0; row < col->count; row++) {
+            uint64_t key;
+            assert_true(filter_ccol_get(col, row, &key));
+            bool expected = ints ? filter_leaf_int(&leaf, filter_int_key(key))
+                                 : filter_leaf_double(&leaf, filter_double_key(key));
+            if (in_spans(spans, count, key) != expected)
+                fail_msg("arith %d, op %d, row %u, ints %d", n->arith, n->op, row, ints);
+        }
+    }
+    filter_leaf_free(&leaf);
+}
+
+static const int64_t edges[] = {INT64_MIN, INT64_MIN + 1, INT64_MIN / 2, INT64_MIN / 7, -9007199254740993, -7, -3, -2, -1,
+    0, 1, 2, 3, 7, 100, 9007199254740991, 9007199254740993, INT64_MAX / 7, INT64_MAX / 2, INT64_MAX - 1, INT64_MAX};
+static const double edges_double[] = {
+    -INFINITY, -1e308, -9007199254740993.0, -2.5, -1, -1e-308, -4.9e-324, 0, 4.9e-324, 1e-300, 0.1, 1, 3, 2.5, 1e16, 1e308, INFINITY};
+enum { EDGES = sizeof edges / sizeof edges[0], EDGES_DOUBLE = sizeof edges_double / sizeof edges_double[0] };
+
+/* All operations with operand and constant from the edges, ints or floats. */
+static uint32_t check_all_spans(const struct filter_ccol *col, bool ints, bool float_constants)
+{
+    uint32_t ranges = 0;
+    size_t some = float_constants ? EDGES_DOUBLE : EDGES;
+    for (size_t k = 0; k < some; k++) {
+        for (size_t c = 0; c < some; c++) {
+            struct filter_node n = {.kind = FILTER_ARITH};
+            n.operand.kind = n.value.kind = float_constants ? FILTER_FLOAT : FILTER_INT;
+            if (float_constants) {
+                n.operand.f = edges_double[k];
+                n.value.f = edges_double[c];
+            } else {
+                n.operand.i = edges[k];
+                n.value.i = edges[c];
+            }
+            bool zero = float_constants ? n.operand.f == 0 : n.operand.i == 0;
+            for (n.arith = FILTER_ADD; n.arith <= (zero ? FILTER_MUL : FILTER_DIV); n.arith++)
+                for (n.op = FILTER_LT; n.op <= FILTER_EQ; n.op++)
+                    check_spans(col, &n, ints, &ranges);
+        }
+    }
+    return ranges;
+}
+
+static void arithmetic_is_ranges(void **state)
+{
+    struct filter_ccol small = {0}, all = {0}, doubles = {0};
+    (void)state;
+    for (uint32_t i = 0; i < EDGES; i++)
+        assert_int_equal(filter_ccol_set(&all, i, filter_key_int(edges[i]), 1000), ERR_OK);
+    for (uint32_t i = 0; i < 200; i++) /* dense */
+        assert_int_equal(filter_ccol_set(&small, i, filter_key_int((int64_t)i * 3 - 300), 2), ERR_OK);
+    for (uint32_t i = 0; i < EDGES_DOUBLE; i++)
+        assert_int_equal(filter_ccol_set(&doubles, i, filter_key_double(edges_double[i]), 1000), ERR_OK);
+    /* 5 orders and 21 constants of ints; adding, subtracting and dividing always, products where none wraps. */
+    uint32_t of_all = check_all_spans(&all, true, false), of_small = check_all_spans(&small, true, false);
+    assert_in_range(of_all, 5 * EDGES * (3 * EDGES - 1), 5 * EDGES * (4 * EDGES - 2));
+    assert_true(of_small > of_all);
+    assert_true(check_all_spans(&all, true, true) > 0);
+    assert_true(check_all_spans(&doubles, false, false) > 0);
+    assert_true(check_all_spans(&doubles, false, true) > 0);
+    filter_ccol_free(&small);
+    filter_ccol_free(&all);
+    filter_ccol_free(&doubles);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -384,6 +470,7 @@ int main(void)
         cmocka_unit_test(posting_agrees_with_words),
         cmocka_unit_test(patterns_match),
         cmocka_unit_test(blobs_keep_values),
+        cmocka_unit_test(arithmetic_is_ranges),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
