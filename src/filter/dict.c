@@ -6,6 +6,9 @@
  * The strings lie one behind the other in an arena, each behind its length and code; a released one has no
  * code, and when more than half of the arena is released the rest is written anew: codes stay, offsets
  * change. The seed is random, so nobody can choose strings that collide.
+ *
+ * The table keeps the hash beside the code: another string is passed over, a place emptied and the table doubled without
+ * a look at strings, each of which would be a miss of the cache.
  */
 
 enum { HEAD = 2 * sizeof(uint32_t), SLACK = 8 };
@@ -62,11 +65,13 @@ static uint64_t stored_size(size_t len)
 }
 
 /* The place in the table where the string is, or where it would be. */
-static uint32_t probe(const struct filter_dict *d, const char *data, size_t len)
+static uint32_t probe(const struct filter_dict *d, uint32_t h, const char *data, size_t len)
 {
-    uint32_t at = hash(d, data, len) & (d->table_size - 1);
-    for (; d->table[at] != FILTER_NO_CODE; at = (at + 1) & (d->table_size - 1)) {
-        struct filter_bytes s = filter_dict_get(d, d->table[at]);
+    uint32_t at = h & (d->table_size - 1);
+    for (; d->table[at].code != FILTER_NO_CODE; at = (at + 1) & (d->table_size - 1)) {
+        if (d->table[at].hash != h)
+            continue;
+        struct filter_bytes s = filter_dict_get(d, d->table[at].code);
         if (s.len == len && memcmp(s.data, data, len) == 0)
             break;
     }
@@ -75,28 +80,28 @@ static uint32_t probe(const struct filter_dict *d, const char *data, size_t len)
 
 uint32_t filter_dict_find(const struct filter_dict *d, const void *data, size_t len)
 {
-    return d->table_size ? d->table[probe(d, data, len)] : FILTER_NO_CODE;
+    return d->table_size ? d->table[probe(d, hash(d, data, len), data, len)].code : FILTER_NO_CODE;
 }
 
 static enum result grow_table(struct filter_dict *d)
 {
     uint32_t size = d->table_size ? d->table_size * 2 : 16;
-    uint32_t *table = malloc(size * sizeof *table);
+    struct filter_dict_place *table = malloc(size * sizeof *table);
     if (!table)
         return ERR_NO_MEMORY;
     memset(table, 0xff, size * sizeof *table);
+    for (uint32_t i = 0; i < d->table_size; i++) {
+        struct filter_dict_place place = d->table[i];
+        if (place.code == FILTER_NO_CODE)
+            continue;
+        uint32_t at = place.hash & (size - 1); /* all are different: the next free place will do */
+        while (table[at].code != FILTER_NO_CODE)
+            at = (at + 1) & (size - 1);
+        table[at] = place;
+    }
     free(d->table);
     d->table = table;
     d->table_size = size;
-    for (uint32_t code = 0; code < d->count; code++) {
-        if (!filter_dict_live(d, code))
-            continue;
-        struct filter_bytes s = filter_dict_get(d, code);
-        uint32_t at = hash(d, s.data, s.len) & (size - 1); /* all are different: the next free place will do */
-        while (table[at] != FILTER_NO_CODE)
-            at = (at + 1) & (size - 1);
-        table[at] = code;
-    }
     return ERR_OK;
 }
 
@@ -178,7 +183,7 @@ enum result filter_dict_hold(struct filter_dict *d, const void *data, size_t len
         r = grow_codes(d);
     if (r)
         return r;
-    uint32_t at = probe(d, data, len), code = d->table[at];
+    uint32_t h = hash(d, data, len), at = probe(d, h, data, len), code = d->table[at].code;
     if (code != FILTER_NO_CODE) {
         d->holders[code]++;
         *out = code;
@@ -201,7 +206,7 @@ enum result filter_dict_hold(struct filter_dict *d, const void *data, size_t len
     if (d->heads)
         d->heads[code] = filter_head(filter_dict_get(d, code));
     d->holders[code] = 1;
-    d->table[at] = code;
+    d->table[at] = (struct filter_dict_place){code, h};
     d->live++;
     *out = code;
     return ERR_OK;
@@ -211,15 +216,23 @@ enum result filter_dict_hold(struct filter_dict *d, const void *data, size_t len
 static void unlist(struct filter_dict *d, uint32_t hole)
 {
     uint32_t mask = d->table_size - 1;
-    for (uint32_t at = (hole + 1) & mask; d->table[at] != FILTER_NO_CODE; at = (at + 1) & mask) {
-        struct filter_bytes s = filter_dict_get(d, d->table[at]);
-        uint32_t home = hash(d, s.data, s.len) & mask;
+    for (uint32_t at = (hole + 1) & mask; d->table[at].code != FILTER_NO_CODE; at = (at + 1) & mask) {
+        uint32_t home = d->table[at].hash & mask;
         if (((at - home) & mask) >= ((at - hole) & mask)) {
             d->table[hole] = d->table[at];
             hole = at;
         }
     }
-    d->table[hole] = FILTER_NO_CODE;
+    d->table[hole].code = FILTER_NO_CODE;
+}
+
+/* Where a code is listed that is. */
+static uint32_t listed(const struct filter_dict *d, uint32_t code, struct filter_bytes s)
+{
+    uint32_t at = hash(d, s.data, s.len) & (d->table_size - 1);
+    while (d->table[at].code != code)
+        at = (at + 1) & (d->table_size - 1);
+    return at;
 }
 
 void filter_dict_release(struct filter_dict *d, uint32_t code)
@@ -227,7 +240,7 @@ void filter_dict_release(struct filter_dict *d, uint32_t code)
     if (--d->holders[code] > 0)
         return;
     struct filter_bytes s = filter_dict_get(d, code);
-    unlist(d, probe(d, s.data, s.len));
+    unlist(d, listed(d, code, s));
     d->dead += stored_size(s.len);
     memcpy(d->arena + (uint64_t)d->offset[code] * 4 + sizeof(uint32_t), &(uint32_t){FILTER_NO_CODE},
         sizeof(uint32_t));
@@ -257,5 +270,5 @@ bool filter_dict_cover(const struct filter_dict *d, uint64_t place, uint64_t flo
 
 size_t filter_dict_bytes(const struct filter_dict *d)
 {
-    return d->room + (size_t)d->code_room * (d->with_heads ? 16 : 8) + (size_t)d->table_size * 4;
+    return d->room + (size_t)d->code_room * (d->with_heads ? 16 : 8) + (size_t)d->table_size * sizeof *d->table;
 }

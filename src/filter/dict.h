@@ -1,6 +1,6 @@
 /*
  * A dictionary: distinct strings of bytes ↔ codes, small numbers that are used again when nobody holds them
- * any more. For the files of filter/ alone. About 21 bytes a string beside its own, and 8 more with heads.
+ * any more. For the files of filter/ alone. About 32 bytes a string beside its own, and 8 more with heads.
  *
  * Reading eight bytes at the start of a string is always possible, also where it is shorter.
  */
@@ -14,6 +14,10 @@
 
 #define FILTER_NO_CODE UINT32_MAX
 
+struct filter_dict_place {
+    uint32_t code, hash;
+};
+
 struct filter_dict {
     char *arena;
     uint64_t used, room, dead; /* bytes of the arena; `dead` of them belong to no string any more */
@@ -22,7 +26,7 @@ struct filter_dict {
     uint64_t *heads;           /* of a code: filter_head(); stale where it is free. NULL: not wanted */
     uint32_t count, code_room; /* codes are below `count` */
     uint32_t free_code;        /* or FILTER_NO_CODE */
-    uint32_t *table;           /* codes by hash, linear probing */
+    struct filter_dict_place *table; /* codes by hash, linear probing */
     uint32_t table_size, live;
     uint64_t seed;
     bool with_heads;
