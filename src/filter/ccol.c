@@ -276,6 +276,17 @@ bool filter_ccol_clear(struct filter_ccol *col, uint32_t row, uint64_t *key)
     return true;
 }
 
+void filter_ccol_prefetch(const struct filter_ccol *col, uint32_t row)
+{
+    const struct filter_chunk *c = chunk_of(col, row);
+    uint32_t i = row % FILTER_CHUNK_ROWS;
+    if (!c || !c->dense)
+        return;
+    __builtin_prefetch(&c->present[i / 64], 1);
+    if (c->width)
+        __builtin_prefetch((const char *)c->deltas + (size_t)i * c->width, 1);
+}
+
 size_t filter_ccol_bytes(const struct filter_ccol *col)
 {
     size_t bytes = col->chunk_count * sizeof(struct filter_chunk *);

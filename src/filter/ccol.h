@@ -40,6 +40,8 @@ enum result filter_ccol_set(
 bool filter_ccol_get(const struct filter_ccol *col, uint32_t row, uint64_t *key);
 /* False where the row had none. */
 bool filter_ccol_clear(struct filter_ccol *col, uint32_t row, uint64_t *key);
+/* Have the memory of the row fetched, for one of the above. */
+void filter_ccol_prefetch(const struct filter_ccol *col, uint32_t row);
 size_t filter_ccol_bytes(const struct filter_ccol *col);
 
 /* Rows that have a key. */

@@ -143,23 +143,23 @@ static enum result set(struct put *p, struct filter_ccol *col, uint64_t key)
 }
 
 /* A code for bytes, in a column of the row. */
-static enum result set_code(
-    struct put *p, struct filter_ccol *col, struct filter_dict *dict, struct filter_bytes s)
+static enum result set_code(struct put *p, struct filter_ccol *col, struct filter_dict *dict,
+    struct filter_bytes s, uint32_t *code)
 {
-    uint32_t code;
-    enum result r = filter_dict_hold(dict, s.data, s.len, &code);
+    enum result r = filter_dict_hold(dict, s.data, s.len, code);
     if (r)
         return r;
-    r = set(p, col, code);
+    r = set(p, col, *code);
     if (r)
-        filter_dict_release(dict, code);
+        filter_dict_release(dict, *code);
     return r;
 }
 
 static enum result put_blob(struct put *p, uint32_t path, enum filter_kind kind)
 {
     struct filter_path *at = &p->c->paths[path];
-    return set_code(p, &at->kinds[kind], &at->blobs, (struct filter_bytes){p->scratch.data, p->scratch.len});
+    struct filter_bytes blob = {p->scratch.data, p->scratch.len};
+    return set_code(p, &at->kinds[kind], &at->blobs, blob, &(uint32_t){0});
 }
 
 static enum result put_array(struct put *p, uint32_t path, struct json_object *v)
@@ -232,7 +232,7 @@ static enum result put_value(struct put *p, uint32_t path, struct json_object *v
         return put_number(p, path, v);
     case json_type_string:
         return set_code(p, &at->kinds[FILTER_KIND_STRING], &at->strings,
-            (struct filter_bytes){json_object_get_string(v), (size_t)json_object_get_string_len(v)});
+            (struct filter_bytes){json_object_get_string(v), (size_t)json_object_get_string_len(v)}, &(uint32_t){0});
     case json_type_array:
         return put_array(p, path, v);
     case json_type_object:
@@ -280,8 +280,8 @@ static enum result put_tags(struct put *p, struct json_object *tags)
     for (size_t i = 0; !r && i < count; i++) {
         struct json_object *tag = json_object_array_get_idx(tags, i);
         struct filter_bytes s = {json_object_get_string(tag), (size_t)json_object_get_string_len(tag)};
-        r = set_code(p, &c->tag_at[i], &c->tags, s);
-        uint32_t code = r ? 0 : filter_dict_find(&c->tags, s.data, s.len);
+        uint32_t code = 0;
+        r = set_code(p, &c->tag_at[i], &c->tags, s, &code);
         if (!r)
             r = posting_of(c, code);
         if (!r)
@@ -369,7 +369,7 @@ static enum result put_parsed(
     if (!r)
         r = put_brief(p, brief);
     if (!r && brief)
-        r = set_code(p, &c->shape, &c->shapes, (struct filter_bytes){p->shape.data, p->shape.len});
+        r = set_code(p, &c->shape, &c->shapes, (struct filter_bytes){p->shape.data, p->shape.len}, &(uint32_t){0});
     if (r) {
         remove_paths(c, (struct filter_bytes){p->shape.data, p->shape.len}, p->row);
         filter_columns_remove(c, p->row);
@@ -385,18 +385,21 @@ enum result filter_columns_put(
     enum result r = ERR_OK;
     buf_init(&p.shape, LIMIT_JSON_VALUES * sizeof(uint32_t));
     buf_init(&p.scratch, 4 * LIMIT_BRIEF_TEXT);
-    filter_columns_remove(c, row->row);
-    c->version++;
+    filter_ahead_cells(c, row->row);
     if (row->row >= LIMIT_RECORDS)
         r = err_set(err, ERR_TOO_LARGE, "there can be no more than %d records", LIMIT_RECORDS);
     if (!r && row->tags)
         r = json_parse(row->tags, row->tags_len, &tags, err);
     if (!r && row->tags)
         r = check_tags(tags, err);
+    filter_ahead_paths(c, row->row);
     if (!r && row->brief)
         r = json_parse(row->brief, row->brief_len, &brief, err);
     if (!r && row->brief && !json_object_is_type(brief, json_type_object))
         r = err_set_field(err, ERR_INVALID, "brief", "brief must be a JSON object");
+    filter_ahead_codes(c, row->row);
+    filter_columns_remove(c, row->row);
+    c->version++;
     if (r)
         goto out;
     if (row->row / FILTER_CHUNK_ROWS >= c->chunks)

@@ -77,6 +77,11 @@ struct filter_columns {
 /* The path of `key` below `parent`. */
 uint32_t filter_path_find(const struct filter_columns *c, uint32_t parent, struct filter_bytes key);
 
+/* ahead.c: fetch what removing the row will touch; each step asks for what the one before has brought. */
+void filter_ahead_cells(const struct filter_columns *c, uint32_t row);
+void filter_ahead_paths(const struct filter_columns *c, uint32_t row);
+void filter_ahead_codes(const struct filter_columns *c, uint32_t row);
+
 /* posting.c */
 enum result filter_posting_add(struct filter_posting *posting, uint32_t row) ERR_MUST_USE;
 void filter_posting_remove(struct filter_posting *posting, uint32_t row);
