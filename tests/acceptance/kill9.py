@@ -77,10 +77,16 @@ class Round:
                 entry = self.book[fileid]
                 token = None if deleting else f"{rng.randrange(PICTURES)}/{rng.getrandbits(60)}"
                 entry.possible = token
-                if deleting:
-                    reply = api.delete(COLLECTION, fileid)
-                else:
-                    reply = api.add(COLLECTION, fileid, self.pictures[int(token.split("/")[0])], itemid=fileid // 3, tags=[token])
+
+                def send(fileid=fileid, token=token):
+                    if token is None:
+                        return api.delete(COLLECTION, fileid)
+                    return api.add(COLLECTION, fileid, self.pictures[int(token.split("/")[0])], itemid=fileid // 3, tags=[token])
+
+                reply = send()
+                while reply.status == 503 and "retry-after" in reply.headers:  # a busy machine: nothing was done, as it says
+                    time.sleep(0.2)
+                    reply = send()
                 if reply.code != OK:
                     if reply.code == FAILED and not self.server.alive():
                         return

@@ -75,9 +75,13 @@ class Client:
         if query:
             path += "?" + urllib.parse.urlencode(query)
         try:
-            self.connection.request(method, path, body, self.headers | ({"Content-Type": kind} if kind else {}))
-            reply = self.connection.getresponse()
-            return reply.status, reply.read()
+            while True:
+                self.connection.request(method, path, body, self.headers | ({"Content-Type": kind} if kind else {}))
+                reply = self.connection.getresponse()
+                data = reply.read()
+                if reply.status != 503 or not reply.getheader("Retry-After"):
+                    return reply.status, data
+                time.sleep(0.2)  # a busy machine: nothing was done, as it says
         except (http.client.HTTPException, OSError) as gone:
             self.connection.close()
             raise Gone(f"{method} {path}: {gone!r}") from gone
