@@ -23,7 +23,16 @@ static void learn(double *mean, double value)
     *mean = *mean > 0 ? *mean + (value - *mean) / 16 : value;
 }
 
-/* The time between two answers, over stretches in which every CPU had work. */
+/* What one takes that is alone, at the longest; 0: not yet known. */
+static double alone_at_most(const struct overload *o)
+{
+    return o->alone_us + 2 * o->spread_us;
+}
+
+/*
+ * The time between two answers, over stretches in which every CPU had work. A longer time than one alone takes twice is not that of
+ * work: all of them waited for something else, a store that was away, and are no reason to turn away whoever comes next.
+ */
 static void measure_interval(struct overload *o, int64_t now_us)
 {
     if (o->inside < o->cpus) {
@@ -33,6 +42,8 @@ static void measure_interval(struct overload *o, int64_t now_us)
         o->busy_answered = o->answered;
     } else if (o->answered - o->busy_answered >= ENOUGH) {
         double one = (double)(now_us - o->busy_us) / (double)(o->answered - o->busy_answered);
+        if (o->alone_us > 0 && one > 2 * alone_at_most(o))
+            one = 2 * alone_at_most(o);
         o->interval_us = o->interval_us > 0 ? o->interval_us + (one - o->interval_us) / 4 : one;
         o->busy_us = now_us;
         o->busy_answered = o->answered;
@@ -77,7 +88,7 @@ static bool grows(const struct overload *o)
 /* How many may be inside, so that the last of them has its answer in time. */
 static size_t room(const struct overload *o)
 {
-    double alone = o->alone_us + 2 * o->spread_us;
+    double alone = alone_at_most(o);
     if (o->interval_us <= 0 || o->alone_us <= 0)
         return 2 * (size_t)o->cpus;
     /* As many as are worked on at once, which is one where a single request takes every CPU, and one that waits, so that no CPU does. */

@@ -203,6 +203,25 @@ static void test_standing_still_is_no_overload(void **state)
     overload_destroy(&o);
 }
 
+/* A store that is away for 8 seconds, again and again: everybody waits for it, and nobody is turned away when it is back. */
+static void test_a_stall_is_no_overload(void **state)
+{
+    struct play p;
+    (void)state;
+    begin(&p);
+    closed_loop(&p, 1, 2000);
+    drain(&p);
+    closed_loop(&p, 32, 2000);
+    for (int k = 0; k < 8; k++) {
+        p.now += 8000 * MS;
+        closed_loop(&p, 0, 300 + 100 * k);
+    }
+    closed_loop(&p, 0, 2000);
+    assert_int_equal(p.refused, 0);
+    assert_false(overload_sheds(&p.o));
+    overload_destroy(&p.o);
+}
+
 /* Where nobody was ever alone there is a number to begin with, and it is never less than keeps all CPUs at work. */
 static void test_without_a_measure(void **state)
 {
@@ -226,6 +245,7 @@ int main(void)
         cmocka_unit_test(test_twice_the_capacity),
         cmocka_unit_test(test_limit_wait),
         cmocka_unit_test(test_standing_still_is_no_overload),
+        cmocka_unit_test(test_a_stall_is_no_overload),
         cmocka_unit_test(test_without_a_measure),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

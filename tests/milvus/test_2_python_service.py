@@ -78,6 +78,36 @@ def test_delete(api, client, served):
     assert list(client.query(NAME, filter="fileid == 11", output_fields=["fileid"], consistency_level="Strong")) == []
 
 
+def test_records_in_several_segments(api, client):
+    """A page must not end where one segment does: a read of more than one gives all of both."""
+    name = "segments"
+    make(client, name, index=False)
+    params = client.prepare_index_params()
+    params.add_index("vectors", index_type="HNSW", metric_type="L2", params={"M": 16, "efConstruction": 64})
+    client.create_index(name, params)
+    vectors = numpy.random.default_rng(8).normal(size=(700, DIMENSION)).astype(numpy.float32)
+    parts = [range(0, 250), range(250, 600), range(600, 700)]  # one behind the other, and items that lie in two
+    for part in parts:
+        client.insert(name, [{"fileid": i, "vectors": vectors[i].tolist(), "itemid": i % 350, "tags": [f"t{i % 2}"], "brief": {"n": i}} for i in part])
+        client.flush(name)
+    client.load_collection(name)
+    assert api.count(name).data == 700
+    for limit in (64, 100, 700):
+        found, after = [], None
+        while True:
+            page = api.http.get(f"/v1/collections/{name}/images", params={"limit": limit, **({} if after is None else {"after": after})}).json()
+            found += [record["fileid"] for record in page["images"]]
+            after = page["next"]
+            if after is None:
+                break
+        assert found == list(range(700)), (limit, len(found))
+    for itemid in (0, 249, 349):
+        assert [r["fileid"] for r in api.fetch(name, itemid=itemid).data] == [itemid, itemid + 350]
+    facets = api.http.get(f"/v1/collections/{name}/facets", params={"field": "tags"}).json()["facets"]
+    assert {v["value"]: v["count"] for v in facets[0]["values"]} == {"t0": 350, "t1": 350}
+    client.drop_collection(name)
+
+
 def test_another_metric_is_named(milvus, client, tmp_path):
     make(client, "by_product", metric="IP")
     done = run_program("collection", "stats", "by_product", "--data", tmp_path, "--milvus-uri", milvus.address, "--metric", "L2")

@@ -72,7 +72,7 @@ enum result milvus_walk(struct milvus *m, struct milvus_collection *c, struct mi
     uint32_t rows = page_rows(c, w->fields);
     unsigned fields = w->fields | MILVUS_FILEID;
     enum result r = ERR_OK;
-    bool end = false, sane = true;
+    bool end = false, sane = true, turned = false;
     w->count = 0;
     w->last = w->after;
     w->more = false;
@@ -97,7 +97,9 @@ enum result milvus_walk(struct milvus *m, struct milvus_collection *c, struct mi
             r = milvus_columns_of_query(reply, fields, c->settings.dimension, &columns, err);
         if (!r)
             r = give(w, &columns, &sane, err);
-        end = columns.count < query.limit;
+        /* A short page is the last one; where there were others, an empty one is asked for, so that nothing hangs on it. */
+        end = columns.count == 0 || (!turned && columns.count < query.limit);
+        turned = true;
         MILVUS_FREE(reply);
     }
     buf_free(&expr);

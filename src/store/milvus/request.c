@@ -122,7 +122,8 @@ enum result milvus_ask(
     struct milvus *m, struct milvus_collection *c, const struct milvus_query *query, Mv__QueryReply **out, struct err *err)
 {
     char *fields[NAMES], limit[16];
-    Mv__KeyValue params[] = {KV("limit", limit), KV("iterator", "True"), KV("reduce_stop_for_best", "True")},
+    /* Not "for best": 2.3.5 then ends a page with the last row of whichever segment ends first, as though there were no more. */
+    Mv__KeyValue params[] = {KV("limit", limit), KV("iterator", "True"), KV("reduce_stop_for_best", "False")},
                  *pointers[] = {&params[0], &params[1], &params[2]};
     Mv__QueryRequest request = MV__QUERY_REQUEST__INIT;
     request.db_name = milvus_link_database(m->link);
