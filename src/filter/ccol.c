@@ -317,7 +317,8 @@ void filter_ccol_present(const struct filter_ccol *col, uint64_t *words)
 /* Differences in low … low + span. The comparison of unsigned distances is one the compiler makes vectors of.
  */
 #define DEFINE_RANGE(type)                                                                                   \
-    static void range_##type(const struct filter_chunk *c, uint64_t low, uint64_t span, uint64_t *words)     \
+    FILTER_INLINED void either_##type(                                                                       \
+        const struct filter_chunk *c, uint64_t low, uint64_t span, uint64_t *words)                          \
     {                                                                                                        \
         const type *deltas = c->deltas;                                                                      \
         const type from = (type)low, width = (type)span;                                                     \
@@ -329,6 +330,19 @@ void filter_ccol_present(const struct filter_ccol *col, uint64_t *words)
                 flags[j] = (type)(deltas[j] - from) <= width;                                                \
             words[i] |= filter_pack(flags) & c->present[i];                                                  \
         }                                                                                                    \
+    }                                                                                                        \
+    static void plain_##type(const struct filter_chunk *c, uint64_t low, uint64_t span, uint64_t *words)     \
+    {                                                                                                        \
+        either_##type(c, low, span, words);                                                                  \
+    }                                                                                                        \
+    FILTER_WIDE static void wide_##type(                                                                     \
+        const struct filter_chunk *c, uint64_t low, uint64_t span, uint64_t *words)                          \
+    {                                                                                                        \
+        either_##type(c, low, span, words);                                                                  \
+    }                                                                                                        \
+    static void range_##type(const struct filter_chunk *c, uint64_t low, uint64_t span, uint64_t *words)     \
+    {                                                                                                        \
+        (filter_wide() ? wide_##type : plain_##type)(c, low, span, words);                                   \
     }
 DEFINE_RANGE(uint8_t)
 DEFINE_RANGE(uint16_t)

@@ -271,7 +271,7 @@ static bool in_spans(const struct filter_leaf *leaf, int64_t v)
  * Division of numbers below 2^51 by way of double: the quotient is off by one at most, which the remainder
  * shows. It takes a third of the time of the instruction for int64.
  */
-static bool divide_fast(bool remainder, int64_t k, const int64_t in[64], int64_t out[64])
+FILTER_INLINED bool divide_fast(bool remainder, int64_t k, const int64_t in[64], int64_t out[64])
 {
     const int64_t limit = (int64_t)1 << 51;
     uint64_t beyond = 0;
@@ -297,13 +297,13 @@ static bool divide_fast(bool remainder, int64_t k, const int64_t in[64], int64_t
  * whole number than a double errs, so each step is exact. Compilers make vectors of
  * this, and not of the division of int64.
  */
-static void remainders(double k, const double in[64], double out[64])
+FILTER_INLINED void remainders(double k, const double in[64], double out[64])
 {
     for (int i = 0; i < 64; i++)
         out[i] = in[i] - (double)(int32_t)(in[i] / k) * k;
 }
 
-static bool remainders_of_ints(int64_t k, const int64_t in[64], int64_t out[64])
+FILTER_INLINED bool remainders_of_ints(int64_t k, const int64_t in[64], int64_t out[64])
 {
     const int64_t limit = INT32_MAX;
     uint64_t beyond = 0;
@@ -320,7 +320,7 @@ static bool remainders_of_ints(int64_t k, const int64_t in[64], int64_t out[64])
     return true;
 }
 
-static void arith_ints(enum filter_arith op, int64_t k, const int64_t in[64], int64_t out[64])
+FILTER_INLINED void arith_ints(enum filter_arith op, int64_t k, const int64_t in[64], int64_t out[64])
 {
     bool divides = op == FILTER_DIV || op == FILTER_MOD;
     if (op == FILTER_MOD && remainders_of_ints(k, in, out))
@@ -363,7 +363,7 @@ static double remainder_of(double v, double k)
     return (double)(whole % (int64_t)k) + (v - (double)whole);
 }
 
-static void remainders_of_doubles(double k, const double in[64], double out[64])
+FILTER_INLINED void remainders_of_doubles(double k, const double in[64], double out[64])
 {
     const double limit = INT32_MAX;
     double whole[64];
@@ -382,7 +382,7 @@ static void remainders_of_doubles(double k, const double in[64], double out[64])
         out[i] += in[i] - whole[i];
 }
 
-static void arith_doubles(enum filter_arith op, double k, const double in[64], double out[64])
+FILTER_INLINED void arith_doubles(enum filter_arith op, double k, const double in[64], double out[64])
 {
     switch (op) {
     case FILTER_ADD:
@@ -413,7 +413,7 @@ enum { FEW_DOUBLES = 8 }; /* compared one after the other, more are looked up */
         flags[i] = v[i] op c;                                                                                \
     return filter_pack(flags)
 
-static uint64_t compare_ints(enum filter_op op, const int64_t v[64], int64_t c)
+FILTER_INLINED uint64_t compare_ints(enum filter_op op, const int64_t v[64], int64_t c)
 {
     uint8_t flags[64];
     switch (op) {
@@ -430,7 +430,7 @@ static uint64_t compare_ints(enum filter_op op, const int64_t v[64], int64_t c)
     }
 }
 
-static uint64_t compare_doubles(enum filter_op op, const double v[64], double c)
+FILTER_INLINED uint64_t compare_doubles(enum filter_op op, const double v[64], double c)
 {
     uint8_t flags[64];
     switch (op) {
@@ -447,14 +447,14 @@ static uint64_t compare_doubles(enum filter_op op, const double v[64], double c)
     }
 }
 
-static uint64_t arith_double_block(const struct filter_leaf *leaf, const double in[64])
+FILTER_INLINED uint64_t arith_double_block(const struct filter_leaf *leaf, const double in[64])
 {
     double out[64];
     arith_doubles(leaf->node->arith, constant_double(&leaf->node->operand), in, out);
     return compare_doubles(leaf->op, out, constant_double(&leaf->node->value));
 }
 
-static uint64_t arith_int_block(const struct filter_leaf *leaf, const int64_t in[64])
+FILTER_INLINED uint64_t arith_int_block(const struct filter_leaf *leaf, const int64_t in[64])
 {
     const struct filter_node *n = leaf->node;
     if (n->operand.kind == FILTER_INT) {
@@ -468,9 +468,8 @@ static uint64_t arith_int_block(const struct filter_leaf *leaf, const int64_t in
     return arith_double_block(leaf, doubles);
 }
 
-uint64_t filter_leaf_int_block(const void *user, const uint64_t keys[64])
+FILTER_INLINED uint64_t int_block(const struct filter_leaf *leaf, const uint64_t keys[64])
 {
-    const struct filter_leaf *leaf = user;
     uint64_t mask = 0;
     if (leaf->node->kind == FILTER_IN) {
         for (int i = 0; i < 64; i++)
@@ -485,9 +484,23 @@ uint64_t filter_leaf_int_block(const void *user, const uint64_t keys[64])
     return arith_int_block(leaf, ints);
 }
 
-uint64_t filter_leaf_double_block(const void *user, const uint64_t keys[64])
+static uint64_t int_block_plain(const void *leaf, const uint64_t keys[64])
 {
-    const struct filter_leaf *leaf = user;
+    return int_block(leaf, keys);
+}
+
+FILTER_WIDE static uint64_t int_block_wide(const void *leaf, const uint64_t keys[64])
+{
+    return int_block(leaf, keys);
+}
+
+filter_block_fn filter_leaf_int_block(void)
+{
+    return filter_wide() ? int_block_wide : int_block_plain;
+}
+
+FILTER_INLINED uint64_t double_block(const struct filter_leaf *leaf, const uint64_t keys[64])
+{
     uint64_t mask = 0;
     if (leaf->node->kind == FILTER_ARITH) {
         double doubles[64];
@@ -507,6 +520,21 @@ uint64_t filter_leaf_double_block(const void *user, const uint64_t keys[64])
     for (int i = 0; i < 64; i++)
         mask |= (uint64_t)keys_have(&leaf->double_keys, keys[i]) << i;
     return mask;
+}
+
+static uint64_t double_block_plain(const void *leaf, const uint64_t keys[64])
+{
+    return double_block(leaf, keys);
+}
+
+FILTER_WIDE static uint64_t double_block_wide(const void *leaf, const uint64_t keys[64])
+{
+    return double_block(leaf, keys);
+}
+
+filter_block_fn filter_leaf_double_block(void)
+{
+    return filter_wide() ? double_block_wide : double_block_plain;
 }
 
 /* --- single values

@@ -8,6 +8,7 @@
 #define FILTER_LEAF_H
 
 #include "filter/blob.h"
+#include "filter/ccol.h"
 #include "filter/tree.h"
 
 struct filter_pattern;
@@ -54,12 +55,11 @@ bool filter_leaf_double_keys(const struct filter_leaf *leaf, uint64_t *low, uint
 struct filter_key_span {
     uint64_t low, high; /* both included */
 };
-struct filter_ccol;
 bool filter_leaf_arith_spans(const struct filter_leaf *leaf, const struct filter_ccol *col, bool ints,
     struct filter_key_span out[2], size_t *count);
-/* ARITH and IN: 64 keys of a column of ints or of doubles at once, as filter_ccol_scan() wants it. */
-uint64_t filter_leaf_int_block(const void *leaf, const uint64_t keys[64]);
-uint64_t filter_leaf_double_block(const void *leaf, const uint64_t keys[64]);
+/* ARITH and IN: 64 keys of a column of ints or of doubles at once, as filter_ccol_scan() wants it, for a leaf. */
+filter_block_fn filter_leaf_int_block(void);
+filter_block_fn filter_leaf_double_block(void);
 
 /* like.c */
 enum result filter_pattern_new(struct filter_bytes text, struct filter_pattern **out) ERR_MUST_USE;

@@ -113,17 +113,17 @@ enum { RANKED = 65536 };
 
 /* The place of each tag among all, by code, so that codes can be compared. NULL where that is not worth it.
  */
-static uint32_t *rank_tags(const struct filter_dict *tags)
+static int32_t *rank_tags(const struct filter_dict *tags)
 {
     if (tags->live > RANKED)
         return NULL;
     struct named *sorted = malloc(((size_t)tags->live + 1) * sizeof *sorted), tag;
-    uint32_t *rank = calloc((size_t)tags->count + 1, sizeof *rank), count = 0;
+    int32_t *rank = calloc((size_t)tags->count + 1, sizeof *rank), count = 0;
     for (uint64_t at = 0; sorted && rank && filter_dict_next(tags, &at, &tag.name, &tag.code);)
         sorted[count++] = tag;
     if (sorted && rank)
-        qsort(sorted, count, sizeof *sorted, by_name);
-    for (uint32_t i = 0; sorted && rank && i < count; i++)
+        qsort(sorted, (size_t)count, sizeof *sorted, by_name);
+    for (int32_t i = 0; sorted && rank && i < count; i++)
         rank[sorted[i].code] = i;
     if (!sorted) {
         free(rank);
@@ -135,12 +135,12 @@ static uint32_t *rank_tags(const struct filter_dict *tags)
 
 #define COMPARE(op)                                                                                          \
     for (int i = 0; i < 64; i++)                                                                             \
-        mask |= (uint64_t)(a[i] op b[i]) << i;                                                               \
-    return mask
+        flags[i] = a[i] op b[i];                                                                             \
+    return filter_pack(flags)
 
-static uint64_t compare_keys(enum filter_op op, const uint64_t a[64], const uint64_t b[64])
+FILTER_INLINED uint64_t compare_keys(enum filter_op op, const uint64_t a[64], const uint64_t b[64])
 {
-    uint64_t mask = 0;
+    uint8_t flags[64];
     switch (op) {
     case FILTER_LT:
         COMPARE(<);
@@ -157,9 +157,51 @@ static uint64_t compare_keys(enum filter_op op, const uint64_t a[64], const uint
     }
 }
 
+/* Ranks and orders are few, and four of them are compared where two keys would be. */
+FILTER_INLINED uint64_t compare_small(enum filter_op op, const int32_t a[64], const int32_t b[64])
+{
+    uint8_t flags[64];
+    switch (op) {
+    case FILTER_LT:
+        COMPARE(<);
+    case FILTER_LE:
+        COMPARE(<=);
+    case FILTER_GT:
+        COMPARE(>);
+    case FILTER_GE:
+        COMPARE(>=);
+    case FILTER_EQ:
+        COMPARE(==);
+    default:
+        COMPARE(!=);
+    }
+}
+
+/* The same for tags, of which keys are only codes. Rows that are not in `both` have none. */
+FILTER_INLINED uint64_t compare_tags(const struct filter_select *s, enum filter_op op, const int32_t *rank,
+    const uint64_t a[64], const uint64_t b[64], uint64_t both)
+{
+    int32_t x[64] = {0}, y[64] = {0};
+    for (int i = 0; rank && both == UINT64_MAX && i < 64; i++) {
+        x[i] = rank[a[i]];
+        y[i] = rank[b[i]];
+    }
+    for (uint64_t left = rank && both == UINT64_MAX ? 0 : both; left; left &= left - 1) {
+        int i = __builtin_ctzll(left);
+        if (rank) {
+            x[i] = rank[a[i]];
+            y[i] = rank[b[i]];
+        } else if (a[i] != b[i]) {
+            x[i] = order_bytes(
+                filter_dict_get(&s->c->tags, (uint32_t)a[i]), filter_dict_get(&s->c->tags, (uint32_t)b[i]));
+        }
+    }
+    return compare_small(op, x, y);
+}
+
 /* What the rows of one block say to `left op right`. */
-static uint64_t compare_block(
-    const struct filter_select *s, const struct filter_node *n, const uint32_t *rank, uint32_t block)
+FILTER_INLINED uint64_t compare_block(
+    const struct filter_select *s, const struct filter_node *n, const int32_t *rank, uint32_t block)
 {
     const struct filter_ccol *left = keys_of(s->c, &n->field), *right = keys_of(s->c, &n->other);
     uint64_t a[64] = {0}, b[64] = {0};
@@ -169,19 +211,21 @@ static uint64_t compare_block(
     if (!both)
         return 0;
     bool tags = n->field.kind == FILTER_TAG;
-    for (int i = 0; tags && i < 64; i++) {
-        bool here = both >> i & 1;
-        if (rank) {
-            a[i] = here ? rank[a[i]] : 0;
-            b[i] = here ? rank[b[i]] : 0;
-        } else if (here && a[i] != b[i]) {
-            int order = order_bytes(
-                filter_dict_get(&s->c->tags, (uint32_t)a[i]), filter_dict_get(&s->c->tags, (uint32_t)b[i]));
-            a[i] = order > 0;
-            b[i] = order < 0;
-        }
-    }
-    return compare_keys(n->op, a, b) & both;
+    return (tags ? compare_tags(s, n->op, rank, a, b, both) : compare_keys(n->op, a, b)) & both;
+}
+
+static void compare_plain(
+    const struct filter_select *s, const struct filter_node *n, const int32_t *rank, uint64_t *yes)
+{
+    for (uint32_t block = 0; block < s->words; block++)
+        yes[block] = compare_block(s, n, rank, block);
+}
+
+FILTER_WIDE static void compare_wide(
+    const struct filter_select *s, const struct filter_node *n, const int32_t *rank, uint64_t *yes)
+{
+    for (uint32_t block = 0; block < s->words; block++)
+        yes[block] = compare_block(s, n, rank, block);
 }
 
 /* Two columns beside each other: ints, or tags, whose codes say whether they are equal but not which is less.
@@ -197,9 +241,8 @@ static enum result fields(
             filter_ccol_present(&s->c->tag_count, out->yes);
         return ERR_OK;
     }
-    uint32_t *rank = n->field.kind == FILTER_TAG ? rank_tags(&s->c->tags) : NULL;
-    for (uint32_t block = 0; block < s->words; block++)
-        out->yes[block] = compare_block(s, n, rank, block);
+    int32_t *rank = n->field.kind == FILTER_TAG ? rank_tags(&s->c->tags) : NULL;
+    (filter_wide() ? compare_wide : compare_plain)(s, n, rank, out->yes);
     free(rank);
     return ERR_OK;
 }

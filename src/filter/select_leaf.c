@@ -48,7 +48,7 @@ static void int_rows(const struct filter_ccol *col, const struct filter_leaf *le
             filter_ccol_range(
                 col, filter_key_int(leaf->spans[i].low), filter_key_int(leaf->spans[i].high), yes);
     } else if (kind == FILTER_IN || (kind == FILTER_ARITH && !arith_rows(col, leaf, true, yes))) {
-        filter_ccol_scan(col, filter_leaf_int_block, leaf, yes);
+        filter_ccol_scan(col, filter_leaf_int_block(), leaf, yes);
     }
 }
 
@@ -64,7 +64,7 @@ static void double_rows(const struct filter_ccol *col, const struct filter_leaf 
             filter_ccol_range(
                 col, filter_key_double(leaf->doubles[i]), filter_key_double(leaf->doubles[i]), yes);
     } else if (kind == FILTER_IN || (kind == FILTER_ARITH && !arith_rows(col, leaf, false, yes))) {
-        filter_ccol_scan(col, filter_leaf_double_block, leaf, yes);
+        filter_ccol_scan(col, filter_leaf_double_block(), leaf, yes);
     }
 }
 
