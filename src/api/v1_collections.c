@@ -94,6 +94,10 @@ enum result v1_collection_stats(struct route_call *call, struct err *err)
             "\"bytes\":{\"disk\":%" PRIu64 ",\"memory\":%" PRIu64 "}",
             items, s.damaged, s.settings.thumbnails ? "true" : "false",
             pipeline_background_name(s.settings.background), s.tuned ? "true" : "false", s.bytes_disk, s.bytes_memory);
+    if (r == ERR_OK)
+        r = buf_append_str(body, ",\"input\":");
+    if (r == ERR_OK)
+        r = *s.settings.input ? json_append_string(body, s.settings.input, strlen(s.settings.input)) : buf_append_str(body, "null");
     if (r == ERR_OK && scale.records)
         r = buf_appendf(body, ",\"similarity\":{\"records\":%" PRIu64 ",\"near\":%.6g,\"far\":%.6g}", scale.records, scale.near, scale.far);
     if (r == ERR_OK)

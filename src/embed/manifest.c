@@ -395,6 +395,24 @@ static enum result read_text_file(FILE *file, const char *path, struct buf *text
     return ERR_OK;
 }
 
+static const char *word_of(const struct choice *choices, int value)
+{
+    while (choices->word && choices->value != value)
+        choices++;
+    return choices->word ? choices->word : "?";
+}
+
+void manifest_sight(const struct manifest *m, char out[MANIFEST_SIGHT_BYTES])
+{
+    char crop[24] = "";
+    if (m->short_side)
+        snprintf(crop, sizeof crop, " of %u", m->short_side);
+    snprintf(out, MANIFEST_SIGHT_BYTES, "%ux%u %s%s %s%s mean %g %g %g std %g %g %g pooling %s %s", m->width, m->height,
+        word_of(resizes, (int)m->resize), crop, word_of(channels, m->bgr), m->range_maximum ? " range maximum" : "", (double)m->mean[0],
+        (double)m->mean[1], (double)m->mean[2], (double)m->std[0], (double)m->std[1], (double)m->std[2],
+        word_of(poolings, (int)m->pooling), m->l2_normalise ? "l2" : "plain");
+}
+
 enum result manifest_read(const char *folder, struct manifest *out, struct err *err)
 {
     struct manifest manifest = {0};

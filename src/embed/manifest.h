@@ -97,6 +97,12 @@ static inline const char *manifest_output(const struct manifest *m)
  * opened. */
 enum result manifest_read(const char *folder, struct manifest *out, struct err *err) ERR_MUST_USE;
 
+/* What the network is given and how its output is read, in words that are equal where vectors can be compared: "320x320
+ * short-side-crop rgb mean 127 127 127 std 128 128 128 pooling none l2". A collection keeps them. Another file of the same name does
+ * not show in them: converted anew its sum differs, and the vectors are the same. */
+#define MANIFEST_SIGHT_BYTES 192
+void manifest_sight(const struct manifest *manifest, char out[MANIFEST_SIGHT_BYTES]);
+
 /* For an IR the path of its weights, and true; for any other file (or a path too long for `size`) false. */
 bool manifest_weights_path(const char *file, char *out, size_t size) ERR_MUST_USE;
 

@@ -3,7 +3,7 @@
  * and is of one moment; an export is for other programs, and for stores of another kind. It works over every store.
  *
  *     DIR/collection.json   {"lookalike_export": 1, "collection": …, "model": …, "dimension": …, "descriptor": …, "metric": "L2",
- *                            "thumbnails": true, "background": 0, "records": …,
+ *                            "thumbnails": true, "background": 0, "input": "320x320 …", "records": …,
  *                            "bytes": {"records.jsonl": …, "vectors.f32": …, "thumbnails.bin": …}}
  *     DIR/records.jsonl     a line each, by fileid: {"fileid": …, "itemid": …, "tags": […], "brief": {…}, "thumbnail": [OFFSET, LENGTH]}
  *                           the last only where there is one

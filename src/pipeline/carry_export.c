@@ -132,6 +132,10 @@ static enum result describe(struct export *x, struct buf *out)
     enum result r = buf_appendf(out, "{\"lookalike_export\":1,\"collection\":\"%s\",\"model\":", x->collection);
     if (r == ERR_OK)
         r = json_append_string(out, s->model, strlen(s->model));
+    if (r == ERR_OK && *s->input)
+        r = buf_append_str(out, ",\"input\":");
+    if (r == ERR_OK && *s->input)
+        r = json_append_string(out, s->input, strlen(s->input));
     if (r == ERR_OK)
         r = buf_appendf(out,
             ",\"dimension\":%" PRIu32 ",\"descriptor\":%" PRIu32 ",\"metric\":\"%s\",\"thumbnails\":%s,\"background\":%" PRIu32

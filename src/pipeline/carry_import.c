@@ -108,6 +108,10 @@ static enum result read_settings(struct import *m, struct json_object *root, str
     *s = (struct store_settings){.dimension = (uint32_t)dimension, .descriptor = (uint32_t)descriptor, .metric = (enum store_metric)k,
         .thumbnails = thumbnails, .background = (uint32_t)background};
     snprintf(s->model, sizeof s->model, "%s", model);
+    if (json_get_string(root, "input", &found, &model, &len, NULL) || (found && (len >= sizeof s->input || strlen(model) != len)))
+        return damaged(m, CARRY_COLLECTION " has no usable \"input\"", err);
+    if (found)
+        snprintf(s->input, sizeof s->input, "%s", model);
     m->all = (uint64_t)all;
     return ERR_OK;
 }

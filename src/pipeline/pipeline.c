@@ -346,6 +346,8 @@ enum result pipeline_create(struct pipeline *p, const char *collection, const st
         .background = look.background,
     };
     snprintf(settings.model, sizeof settings.model, "%s", m->name);
+    _Static_assert(sizeof settings.input >= MANIFEST_SIGHT_BYTES, "what a model is given must fit");
+    manifest_sight(m, settings.input);
     return store_create(p->options.store, collection, &settings, deadline_ms, err);
 }
 
@@ -372,6 +374,13 @@ enum result pipeline_open_collection(struct pipeline *p, const char *collection,
             "collection \"%.64s\" has vectors of %u dimensions (%u with inner layers), but the model %.60s of this server makes %u (%u): put the model "
             "back that it was made with, or make a new collection",
             collection, settings->dimension, settings->descriptor, m->name, m->dimension, manifest_descriptor(m));
+    char sight[MANIFEST_SIGHT_BYTES];
+    manifest_sight(m, sight);
+    if (*settings->input && strcmp(settings->input, sight) != 0)
+        return err_set_field(err, ERR_INVALID, "model",
+            "collection \"%.64s\" was filled by the model %.60s at another input (%.110s), and the model of that name is now given %.110s: vectors of the two "
+            "cannot be compared. Put the model back as it was, or fill a new collection",
+            collection, m->name, settings->input, sight);
     return ERR_OK;
 }
 

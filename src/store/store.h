@@ -35,6 +35,7 @@ struct store_settings {
     enum store_metric metric;
     bool thumbnails; /* keep them */
     uint32_t background; /* what the pipeline does with it, a number that the store only keeps; 0: nothing */
+    char input[192];     /* what the model was given, words that the store only keeps; "": made before it was written down */
 };
 
 struct store_open_options {

@@ -1,8 +1,10 @@
 """Several models in one server: each collection has its own, and a model that is broken is nobody else's problem."""
+import contextlib
 import hashlib
 import io
 import json
 import shutil
+import sqlite3
 
 import numpy
 import onnx
@@ -157,6 +159,55 @@ def test_a_model_that_went_away_and_came_back(servers, tmp_path):
     client.add("d", 1, picture(1)).data
     shutil.move(tmp_path / "away", tmp_path / "small")
     assert client.search("c", picture(1)).data[0]["distance"] < 1e-3
+    client.close()
+
+
+def change_input(folder, **changes):
+    manifest = json.loads((folder / "model.json").read_text())
+    manifest["input"] |= changes
+    (folder / "model.json").write_text(json.dumps(manifest))
+
+
+def test_a_collection_is_refused_to_a_model_that_sees_otherwise(servers, tmp_path):
+    """The same name, another size or preprocessing: vectors of the two are not mixed. A collection from before that was written down goes on."""
+    if not (MODELS / "efficientnet-lite0" / "model.json").exists():
+        pytest.skip("no lite0")
+    broken_models(tmp_path)
+    small_model(tmp_path / "open.onnx", shape=("n", 3, "h", "w"))
+    write_manifest(tmp_path / "small", (tmp_path / "open.onnx").read_bytes())
+    data = tmp_path / "data"
+    server = servers("--models", tmp_path, "--model", "efficientnet-lite0", data=data)
+    client = Api(server.url)
+    for name in ("new", "old"):
+        assert client.http.put(f"/v1/collections/{name}", json={"model": "small"}).status_code == 201
+        client.add(name, 1, picture(1)).data
+    seen = client.http.get("/v1/collections/new").json()["input"]
+    assert seen.startswith("32x32 stretch rgb mean 127 127 127 std 128"), seen
+    for changes in ({"width": 40, "height": 40}, {"resize": "fit-white"}, {"mean": [126, 127, 127]}):
+        client.close()
+        server.stop_cleanly()
+        kept = (tmp_path / "small" / "model.json").read_text()
+        change_input(tmp_path / "small", **changes)
+        for path in data.rglob("meta.db"):
+            with contextlib.closing(sqlite3.connect(path)) as db:
+                if path.parent.name.startswith("old"):
+                    db.execute("DELETE FROM settings WHERE key = 'input'")
+                    db.commit()
+        server.start()
+        client = Api(server.url)
+        body = {"content": picture(2), "headers": {"Content-Type": "image/jpeg"}}
+        problem(client.http.post("/v1/collections/new/search", **body), 400, "model", "cannot be compared")
+        reply = client.add("new", 2, picture(2))
+        assert reply.code != OK and seen in reply.message and "as it was" in reply.message, reply.message
+        assert client.http.get("/v1/collections/new").json()["count"] == 1
+        assert client.http.get("/v1/collections/old").json()["input"] is None
+        assert client.search("old", picture(1)).code == OK
+        (tmp_path / "small" / "model.json").write_text(kept)
+    client.close()
+    server.stop_cleanly()
+    server.start()
+    client = Api(server.url)
+    assert client.search("new", picture(1)).data[0]["distance"] < 1e-3
     client.close()
 
 

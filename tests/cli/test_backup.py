@@ -193,7 +193,8 @@ def test_a_damaged_export_is_refused_whole(run, exported, tmp_path):
     broken = {
         "collection.json": [("a member is missing", lambda d: d.replace(b'"metric"', b'"metrik"'), "metric"), ("no JSON", lambda d: d[:40], "JSON"),
                             ("another version", lambda d: d.replace(b'"lookalike_export":1', b'"lookalike_export":2'), "lookalike_export"),
-                            ("too many", lambda d: d.replace(b'"records":6', b'"records":7'), "row for each"), ("dimension", lambda d: d.replace(b'"dimension":', b'"dimension":-'), "dimension")],
+                            ("too many", lambda d: d.replace(b'"records":6', b'"records":7'), "row for each"), ("dimension", lambda d: d.replace(b'"dimension":', b'"dimension":-'), "dimension"),
+                            ("input", lambda d: d.replace(b'"input":"', b'"input":7,"was":"'), "input")],
         "records.jsonl": [("shorter", lambda d: d[:-20], "bytes"), ("no JSON", swap_line('{"fileid":', '{"fileid";'), "line 1"), ("no fileid", swap_line('"fileid"', '"filex"'), "fileid"),
                           ("tags", swap_line('"tags":[', '"tags":[1'), "line 1"), ("brief", swap_line('"brief":{', '"brief":[{'), "line 1"),
                           ("twice", lambda d: d.replace(d.splitlines()[1], first_line.encode(), 1), "fileids"), ("a line less", lambda d: d.split(b"\n", 1)[1], "records")],

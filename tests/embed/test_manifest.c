@@ -148,6 +148,9 @@ static void test_descriptor(void **state)
     assert_int_equal(m.block_count, 3);
     assert_int_equal(m.blocks[2], 6);
     assert_string_equal(manifest_output(&m), "d");
+    char sight[MANIFEST_SIGHT_BYTES];
+    manifest_sight(&m, sight);
+    assert_string_equal(sight, "8x8 stretch rgb mean 0 0 0 std 1 1 1 pooling none l2");
     for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
         folder_manifest(folder, text, "/output/descriptor/blocks", refused[i]);
         assert_int_equal(manifest_read(folder, &m, &err), ERR_INVALID);

@@ -48,6 +48,12 @@ static void test_collections(void **state)
     assert_int_equal(settings.dimension, 7);
     assert_int_equal(settings.metric, STORE_COSINE);
     assert_true(settings.thumbnails);
+    assert_string_equal(settings.input, "");
+    struct store_settings sees = {.model = "m", .dimension = 4, .input = "320x320 stretch"};
+    OK(store_create(s, "sees", &sees, 0, err));
+    OK(store_settings(s, "sees", &settings, err));
+    assert_string_equal(settings.input, "320x320 stretch");
+    OK(store_drop(s, "sees", 0, err));
     OK(store_drop(s, "b", 0, err));
     REFUSED(ERR_NOT_FOUND, "\"b\"", store_drop(s, "b", 0, err));
     OK(store_list(s, &names, &count, err));

@@ -26,6 +26,13 @@ static enum result set_int(sqlite3_stmt *stmt, sqlite3 *db, const char *key, uin
     return embedded_sql_run(db, stmt, err);
 }
 
+static enum result set_text(sqlite3_stmt *stmt, sqlite3 *db, const char *key, const char *value, struct err *err)
+{
+    sqlite3_bind_text(stmt, 1, key, -1, SQLITE_STATIC);
+    sqlite3_bind_text(stmt, 2, value, -1, SQLITE_STATIC);
+    return embedded_sql_run(db, stmt, err);
+}
+
 enum result embedded_records_create(const char *path, const struct embedded_meta *meta, struct err *err)
 {
     sqlite3 *db = NULL;
@@ -44,11 +51,10 @@ enum result embedded_records_create(const char *path, const struct embedded_meta
         {"change", meta->change}, {"number", meta->number}};
     for (size_t i = 0; !r && i < sizeof ints / sizeof *ints; i++)
         r = set_int(stmt, db, ints[i].key, ints[i].value, err);
-    if (!r) {
-        sqlite3_bind_text(stmt, 1, "model", -1, SQLITE_STATIC);
-        sqlite3_bind_text(stmt, 2, meta->settings.model, -1, SQLITE_STATIC);
-        r = embedded_sql_run(db, stmt, err);
-    }
+    if (!r)
+        r = set_text(stmt, db, "model", meta->settings.model, err);
+    if (!r && *meta->settings.input)
+        r = set_text(stmt, db, "input", meta->settings.input, err);
     if (!r)
         r = embedded_sql_exec(db, "COMMIT", err);
     sqlite3_finalize(stmt);
@@ -82,18 +88,28 @@ static enum result get_later_int(sqlite3 *db, sqlite3_stmt *stmt, const char *ke
     return r;
 }
 
-static enum result get_model(sqlite3 *db, sqlite3_stmt *stmt, char *out, size_t size, struct err *err)
+/* "" where there is none, which is right for what older folders do not have. */
+static enum result get_text(sqlite3 *db, sqlite3_stmt *stmt, const char *key, char *out, size_t size, struct err *err)
 {
     bool row = false;
-    sqlite3_bind_text(stmt, 1, "model", -1, SQLITE_STATIC);
+    sqlite3_bind_text(stmt, 1, key, -1, SQLITE_STATIC);
     enum result r = embedded_sql_row(db, stmt, &row, err);
-    const char *text = !r && row ? (const char *)sqlite3_column_text(stmt, 0) : NULL;
+    const char *text = !r && row ? (const char *)sqlite3_column_text(stmt, 0) : "";
     if (!r && (!text || strlen(text) >= size))
-        r = err_set(err, ERR_CORRUPT, "%s is damaged: the setting \"model\" is missing",
-            sqlite3_db_filename(db, "main"));
+        r = err_set(err, ERR_CORRUPT, "%s is damaged: the setting \"%s\" is too long", sqlite3_db_filename(db, "main"), key);
     if (!r)
         snprintf(out, size, "%s", text);
     sqlite3_reset(stmt);
+    return r;
+}
+
+static enum result get_texts(sqlite3 *db, sqlite3_stmt *stmt, struct store_settings *out, struct err *err)
+{
+    enum result r = get_text(db, stmt, "model", out->model, sizeof out->model, err);
+    if (!r && !*out->model)
+        r = err_set(err, ERR_CORRUPT, "%s is damaged: the setting \"model\" is missing", sqlite3_db_filename(db, "main"));
+    if (!r)
+        r = get_text(db, stmt, "input", out->input, sizeof out->input, err);
     return r;
 }
 
@@ -125,7 +141,7 @@ static enum result load_meta(sqlite3 *db, struct embedded_meta *out, struct err 
     if (!r)
         r = get_later_int(db, stmt, "background", &background, err);
     if (!r)
-        r = get_model(db, stmt, meta.settings.model, sizeof meta.settings.model, err);
+        r = get_texts(db, stmt, &meta.settings, err);
     if (!r && (dimension < 1 || descriptor < dimension || descriptor > LIMIT_DIMENSION || metric > STORE_COSINE))
         r = err_set(err, ERR_CORRUPT, "%s is damaged: its settings make no sense", file);
     sqlite3_finalize(stmt);

@@ -118,6 +118,10 @@ static enum result check_schema(const Mv__DescribeCollectionReply *reply, struct
     if (background && !parse_u64(background, strlen(background), UINT32_MAX, &number))
         return err_set(err, ERR_INVALID, "collection \"%.100s\" in Milvus: the property lookalike.background is no number", out->name);
     out->settings.background = (uint32_t)number;
+    const char *input = value_of(reply->properties, reply->n_properties, "lookalike.input");
+    if (input && (strlen(input) >= sizeof out->settings.input || !parse_is_utf8(input, strlen(input))))
+        return err_set(err, ERR_INVALID, "collection \"%.100s\" in Milvus: the property lookalike.input is no text of ours", out->name);
+    snprintf(out->settings.input, sizeof out->settings.input, "%s", input ? input : "");
     out->id = reply->collection_id;
     for (const char *p = out->name; reply->collection_id == 0 && *p; p++)
         out->id = (int64_t)((uint64_t)out->id * 31 + (uint8_t)*p);
@@ -316,8 +320,9 @@ static enum result create_collection(
     char background[16];
     snprintf(background, sizeof background, "%" PRIu32, settings->background);
     Mv__KeyValue properties[] = {KV("lookalike.model", settings->model), KV("lookalike.metric", metrics[settings->metric]),
-                     KV("lookalike.thumbnails", settings->thumbnails ? "yes" : "no"), KV("lookalike.background", background)},
-                 *property[] = {&properties[0], &properties[1], &properties[2], &properties[3]};
+                     KV("lookalike.thumbnails", settings->thumbnails ? "yes" : "no"), KV("lookalike.background", background),
+                     KV("lookalike.input", settings->input)},
+                 *property[] = {&properties[0], &properties[1], &properties[2], &properties[3], &properties[4]};
     uint8_t bytes[2048];
     if (protobuf_c_message_get_packed_size(&schema.base) > sizeof bytes)
         return err_set(err, ERR_INTERNAL, "the schema has more than %zu bytes", sizeof bytes);
@@ -328,7 +333,7 @@ static enum result create_collection(
     request.shards_num = SHARDS;
     request.consistency_level = 2; /* bounded, what a client without a wish gets */
     request.properties = property;
-    request.n_properties = 4;
+    request.n_properties = *settings->input ? 5 : 4;
     struct milvus_call call = {.method = "CreateCollection",
         .request = &request.base,
         .reply = &mv__status__descriptor,
