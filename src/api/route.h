@@ -76,6 +76,7 @@ enum result v1_image_patch(struct route_call *call, struct err *err);
 enum result v1_image_get(struct route_call *call, struct err *err);
 enum result v1_image_delete(struct route_call *call, struct err *err);
 enum result v1_image_thumbnail(struct route_call *call, struct err *err);
+enum result v1_image_original(struct route_call *call, struct err *err);
 enum result v1_images_browse(struct route_call *call, struct err *err);
 enum result v1_images_delete(struct route_call *call, struct err *err);
 enum result v1_count(struct route_call *call, struct err *err);
@@ -95,6 +96,9 @@ enum result v1_job_begin(struct route_call *call, const struct job_work *work, s
 enum result v1_tune(struct route_call *call, struct err *err);
 enum result v1_untune(struct route_call *call, struct err *err);
 enum result v1_eval(struct route_call *call, struct err *err);
+/* v1_reembed.c: another model for a collection, by job. */
+enum result v1_reembed(struct route_call *call, struct err *err);
+enum result v1_unreembed(struct route_call *call, struct err *err);
 /* v1_keep.c: backups by job. */
 enum result v1_backup(struct route_call *call, struct err *err);
 enum result v1_restore(struct route_call *call, struct err *err);

@@ -90,9 +90,10 @@ enum result v1_collection_stats(struct route_call *call, struct err *err)
         r = write_summary(body, call->collection, &s);
     if (r == ERR_OK)
         r = buf_appendf(body,
-            ",\"items\":%s,\"damaged\":%" PRIu64 ",\"thumbnails\":%s,\"background\":\"%s\",\"tuned\":%s,"
+            ",\"items\":%s,\"damaged\":%" PRIu64 ",\"thumbnails\":%s,\"originals\":%s,\"background\":\"%s\",\"tuned\":%s,"
             "\"bytes\":{\"disk\":%" PRIu64 ",\"memory\":%" PRIu64 "}",
             items, s.damaged, s.settings.thumbnails ? "true" : "false",
+            s.settings.originals ? "true" : "false",
             pipeline_background_name(s.settings.background), s.tuned ? "true" : "false", s.bytes_disk, s.bytes_memory);
     if (r == ERR_OK)
         r = buf_append_str(body, ",\"input\":");
@@ -115,6 +116,8 @@ enum result v1_collection_create(struct route_call *call, struct err *err)
         r = params_string(&params, "model", &found, &options.model, err);
     if (r == ERR_OK)
         r = params_string(&params, "background", &found, &options.background, err);
+    if (r == ERR_OK)
+        r = params_bool(&params, "originals", &found, &options.originals, err);
     if (r == ERR_OK)
         r = pipeline_create(call->pipeline, call->collection, &options, call->request->deadline_ms, err);
     params_free(&params);

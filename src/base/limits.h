@@ -89,6 +89,7 @@
 #define LIMIT_TAGS_TEXT (16 * LIMIT_KIB)     /* tags as JSON text: escapes make it longer */
 #define LIMIT_BRIEF_TEXT (6 * LIMIT_BRIEF_BYTES)
 #define LIMIT_THUMBNAIL_BYTES LIMIT_MIB
+#define LIMIT_REEMBED_FAILED 1000            /* records that may fail before a re-embedding gives up */
 #define LIMIT_RECORDS (1 << 28)              /* of one collection */
 #define LIMIT_OPEN_COLLECTIONS 32            /* with files open; each takes up to 13 file descriptors */
 #define LIMIT_STORE_READERS 4                /* reading connections of one collection */

@@ -80,5 +80,6 @@ int cli_restore(int argc, char **argv);
 int cli_bench(int argc, char **argv);
 int cli_migrate(int argc, char **argv);
 int cli_export(int argc, char **argv);
+int cli_reembed(int argc, char **argv);
 
 #endif

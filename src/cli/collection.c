@@ -10,7 +10,7 @@
 
 static const char help[] =
     "usage: lookalike collection list [FLAG…]\n"
-    "       lookalike collection create NAME [--model MODEL] [--background none|subject|white|black] [FLAG…]\n"
+    "       lookalike collection create NAME [--model MODEL] [--background none|subject|white|black] [--originals] [FLAG…]\n"
     "       lookalike collection stats NAME [FLAG…]\n"
     "       lookalike collection drop NAME [--yes] [FLAG…]\n\n"
     "  list             the collections and how many pictures each has\n"
@@ -19,6 +19,7 @@ static const char help[] =
     "  drop             delete one with all its pictures\n\n"
     "  --model          the model of a new one, which it keeps; `lookalike model list` names them\n"
     "  --background     what of its pictures is looked at; docs/models.md\n"
+    "  --originals      keep the files as they come, not only thumbnails, so that another model can see them later\n"
     "  --yes            do not ask before dropping (asked on a terminal only)\n";
 static const char examples[] =
     "\nexamples:\n"
@@ -50,10 +51,10 @@ static void print_json_info(const struct cli_collection_info *c, bool whole)
     print_json_text(c->model);
     printf(",\"dimension\":%u,\"metric\":\"%s\",\"count\":%" PRIu64, c->dimension, c->metric, c->count);
     if (whole)
-        printf(",\"items\":%" PRIu64 ",\"damaged\":%" PRIu64 ",\"thumbnails\":%s,\"bytes\":{\"disk\":%" PRIu64
+        printf(",\"items\":%" PRIu64 ",\"damaged\":%" PRIu64 ",\"thumbnails\":%s,\"originals\":%s,\"bytes\":{\"disk\":%" PRIu64
                ",\"memory\":%" PRIu64 "},\"index\":{\"state\":\"%s\",\"built\":%.4f,\"dead\":%" PRIu64
                ",\"bytes\":{\"memory\":%" PRIu64 "}},\"columns\":{\"bytes\":%" PRIu64 "}",
-            c->items, c->damaged, c->thumbnails ? "true" : "false", c->bytes_disk, c->bytes_memory, c->index,
+            c->items, c->damaged, c->thumbnails ? "true" : "false", c->originals ? "true" : "false", c->bytes_disk, c->bytes_memory, c->index,
             c->index_built, c->index_dead, c->index_bytes, c->columns_bytes);
     putchar('}');
 }
@@ -113,8 +114,8 @@ static enum result stats(const struct collection *c, struct cli_session *session
     }
     printf("%-12s %s\n%-12s %s\n%-12s %u\n%-12s %s\n", "name", info.name, "model", info.model, "dimension",
         info.dimension, "metric", info.metric);
-    printf("%-12s %" PRIu64 "\n%-12s %" PRIu64 "\n%-12s %" PRIu64 "\n%-12s %s\n", "pictures", info.count,
-        "items", info.items, "damaged", info.damaged, "thumbnails", info.thumbnails ? "yes" : "no");
+    printf("%-12s %" PRIu64 "\n%-12s %" PRIu64 "\n%-12s %" PRIu64 "\n%-12s %s\n%-12s %s\n", "pictures", info.count,
+        "items", info.items, "damaged", info.damaged, "thumbnails", info.thumbnails ? "yes" : "no", "originals", info.originals ? "yes" : "no");
     print_bytes("on disk", info.bytes_disk);
     print_bytes("in memory", info.bytes_memory);
     if (info.index[0])
@@ -176,9 +177,9 @@ static enum result work(const struct collection *c, struct cli_session *session,
 
 static enum result read_arguments(struct collection *c, int argc, char **argv, struct err *err)
 {
-    const struct cli_flag flags[] = {
-        {"--yes", NULL, &c->yes}, {"--model", &c->how.model, NULL}, {"--background", &c->how.background, NULL}};
-    enum result r = cli_args_parse(argc, argv, flags, 3, &c->args, err);
+    const struct cli_flag flags[] = {{"--yes", NULL, &c->yes}, {"--model", &c->how.model, NULL},
+        {"--background", &c->how.background, NULL}, {"--originals", NULL, &c->how.originals}};
+    enum result r = cli_args_parse(argc, argv, flags, sizeof flags / sizeof *flags, &c->args, err);
     if (r || c->args.help)
         return r;
     c->verb = c->args.positional_count ? c->args.positional[0] : "";
@@ -186,8 +187,8 @@ static enum result read_arguments(struct collection *c, int argc, char **argv, s
     if (!is_list && strcmp(c->verb, "create") != 0 && strcmp(c->verb, "drop") != 0 &&
         strcmp(c->verb, "stats") != 0)
         return err_set(err, ERR_INVALID, "collection needs one of list, create, drop and stats");
-    if ((c->how.model || c->how.background) && strcmp(c->verb, "create") != 0)
-        return err_set(err, ERR_INVALID, "--model and --background belong to a new collection: collection create");
+    if ((c->how.model || c->how.background || c->how.originals) && strcmp(c->verb, "create") != 0)
+        return err_set(err, ERR_INVALID, "--model, --background and --originals belong to a new collection: collection create");
     if (c->args.positional_count != (is_list ? 1u : 2u))
         return err_set(err, ERR_INVALID,
             is_list ? "collection list takes no name" : "collection %s needs one name", c->verb);

@@ -6,7 +6,7 @@
 
 static const struct command {
     const char *name;
-    int (*run)(int argc, char **argv); /* NULL: not in this version */
+    int (*run)(int argc, char **argv);
     const char *summary;
 } commands[] = {
     {"serve", serve_main, "answer the API and show the page"},
@@ -18,13 +18,13 @@ static const struct command {
     {"jobs", cli_jobs, "long work of a server: list, watch, cancel"},
     {"tune", cli_tune, "learn from a collection's own items what is the same product"},
     {"eval", cli_eval, "how often the right product comes first, without and with tune"},
+    {"reembed", cli_reembed, "another model for a collection, from the pictures that it keeps"},
     {"bench", cli_bench, "how fast searches are answered, one at a time and many at once"},
     {"backup", cli_backup, "copy every collection into a folder, while the server runs"},
     {"restore", cli_restore, "make collections anew from a backup"},
     {"migrate", cli_migrate, "copy collections from the embedded store into a Milvus, or back"},
     {"export", cli_export, "write a collection as JSON lines and vectors, for other programs and stores"},
     {"doctor", cli_doctor, "look for what is wrong with a store or a server, and mend it"},
-    {"reembed", NULL, NULL},
 };
 #define COMMAND_COUNT (sizeof commands / sizeof *commands)
 
@@ -32,8 +32,7 @@ static void print_help(FILE *to)
 {
     fputs("usage: lookalike COMMAND [ARGUMENT…] [FLAG…]\n\nFinds similar pictures.\n\n", to);
     for (size_t i = 0; i < COMMAND_COUNT; i++)
-        if (commands[i].run)
-            fprintf(to, "  %-12s %s\n", commands[i].name, commands[i].summary);
+        fprintf(to, "  %-12s %s\n", commands[i].name, commands[i].summary);
     fputs(
         "  help         this text; `lookalike help COMMAND` or `lookalike COMMAND --help`: more\n"
         "  --version    the version\n\n"
@@ -57,10 +56,6 @@ static int run(int argc, char **argv)
     const struct command *command = find(argv[0]);
     if (!command) {
         fprintf(stderr, "lookalike: there is no command \"%s\". See `lookalike help`.\n", argv[0]);
-        return CLI_USAGE;
-    }
-    if (!command->run) {
-        fprintf(stderr, "lookalike: `%s` is not available in this version.\n", command->name);
         return CLI_USAGE;
     }
     return command->run(argc, argv);

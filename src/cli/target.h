@@ -34,7 +34,7 @@ struct cli_collection_info {
     uint32_t dimension;
     uint64_t count, items, damaged, bytes_disk,
         bytes_memory; /* beyond `count`: of cli_session_stats() only */
-    bool thumbnails;
+    bool thumbnails, originals;
     char index[16];                         /* "none", "building", "ready"; "" where it is not known */
     double index_built;                     /* 0 to 1 */
     uint64_t index_dead, index_bytes, columns_bytes;
@@ -46,6 +46,7 @@ enum result cli_session_list(struct cli_session *session, struct cli_collection_
 /* NULL members, and NULL for `how`: as the server makes one by itself. */
 struct cli_create {
     const char *model, *background;
+    bool originals;
 };
 enum result cli_session_create(struct cli_session *session, const char *collection, const struct cli_create *how,
     struct err *err) ERR_MUST_USE;

@@ -227,6 +227,8 @@ static void read_info(struct json_object *object, struct cli_collection_info *ou
     out->columns_bytes = number_of(json_member(object, "columns"), "bytes");
     if (json_get_bool(object, "thumbnails", &found, &out->thumbnails, NULL))
         out->thumbnails = false;
+    if (json_get_bool(object, "originals", &found, &out->originals, NULL))
+        out->originals = false;
 }
 
 static enum result http_list(void *session, struct cli_collection_info **out, size_t *count, struct err *err)
@@ -260,9 +262,9 @@ static enum result http_create(void *session, const char *collection, const stru
     struct http_session *s = session;
     const struct {
         const char *name, *value;
-    } given[] = {{"model", how->model}, {"background", how->background}};
+    } given[] = {{"model", how->model}, {"background", how->background}, {"originals", how->originals ? "true" : NULL}};
     enum result r = start_path(s, collection, "", err);
-    for (size_t i = 0, n = 0; r == ERR_OK && i < 2; i++) {
+    for (size_t i = 0, n = 0; r == ERR_OK && i < sizeof given / sizeof *given; i++) {
         if (!given[i].value)
             continue;
         r = buf_appendf(&s->path, "%s%s=", n++ ? "&" : "?", given[i].name);

@@ -91,6 +91,7 @@ static enum result store_info(
         .bytes_disk = stats.bytes_disk,
         .bytes_memory = stats.bytes_memory,
         .thumbnails = stats.settings.thumbnails,
+        .originals = stats.settings.originals,
         .index_built = stats.index.built,
         .index_dead = stats.index.dead,
         .index_bytes = stats.index.bytes_memory,
@@ -139,7 +140,7 @@ static enum result store_create_collection(
     void *session, const char *collection, const struct cli_create *how, struct err *err)
 {
     struct pipeline *p = pipeline_of(session, err);
-    const struct pipeline_create options = {.model = how->model, .background = how->background};
+    const struct pipeline_create options = {.model = how->model, .background = how->background, .originals = how->originals};
     return p ? pipeline_create(p, collection, &options, deadline(), err) : ERR_INTERNAL;
 }
 

@@ -199,7 +199,7 @@ static enum result read_line(struct import *m, const char *text, size_t len, str
     bool has_file = false, has_item = false;
     size_t i = m->count, d = m->settings.descriptor;
     struct store_write *w = &m->writes[i];
-    *w = (struct store_write){.kind = STORE_PUT, .has_itemid = true, .vector = m->rows + i * d, .dimension = m->settings.descriptor};
+    *w = (struct store_write){.kind = STORE_PUT, .has_itemid = true, .vector = m->rows + i * d, .dimension = m->settings.descriptor, .edition = m->settings.edition};
     if (json_parse(text, len, &root, &why))
         return bad_line(m, why.message, err);
     m->count++; /* from here on release() frees what it has */
@@ -308,7 +308,12 @@ static enum result create_and_read(struct import *m, struct err *err)
     enum result r = store_create(m->store, m->collection, &m->settings, deadline(), err);
     if (r)
         return r;
-    r = read_all(m, err);
+    struct store_settings made;
+    r = store_settings(m->store, m->collection, &made, err);
+    if (r == ERR_OK) {
+        m->settings.edition = made.edition; /* the vectors are of this, and of no other that may take its place */
+        r = read_all(m, err);
+    }
     if (r && store_drop(m->store, m->collection, deadline(), NULL)) { /* it stays, as far as it came: the first error says why */
     }
     return r;

@@ -327,6 +327,13 @@ void pipeline_seen_free(struct pipeline_seen *seen)
     *seen = (struct pipeline_seen){0};
 }
 
+void pipeline_name_model(const struct manifest *m, struct store_settings *settings)
+{
+    snprintf(settings->model, sizeof settings->model, "%s", m->name);
+    _Static_assert(sizeof settings->input >= MANIFEST_SIGHT_BYTES, "what a model is given must fit");
+    manifest_sight(m, settings->input);
+}
+
 enum result pipeline_create(struct pipeline *p, const char *collection, const struct pipeline_create *options,
     int64_t deadline_ms, struct err *err)
 {
@@ -343,11 +350,10 @@ enum result pipeline_create(struct pipeline *p, const char *collection, const st
         .descriptor = manifest_descriptor(m),
         .metric = p->options.metric,
         .thumbnails = p->options.thumbnail_side > 0,
+        .originals = options->originals,
         .background = look.background,
     };
-    snprintf(settings.model, sizeof settings.model, "%s", m->name);
-    _Static_assert(sizeof settings.input >= MANIFEST_SIGHT_BYTES, "what a model is given must fit");
-    manifest_sight(m, settings.input);
+    pipeline_name_model(m, &settings);
     return store_create(p->options.store, collection, &settings, deadline_ms, err);
 }
 
@@ -398,13 +404,25 @@ static enum result write_record(struct pipeline *p, const struct destination *to
     const struct store_settings *settings = &to->settings;
     float *vector = NULL;
     struct image image = {0};
+    struct pipeline_picture picture = record->picture;
+    struct buf fetched;
     enum result r = ERR_OK;
-    if (record->picture.data || record->picture.url) {
+    buf_init(&fetched, LIMIT_FETCH_BYTES);
+    if (picture.url && !picture.data && settings->originals) { /* its bytes are kept */
+        r = picture_bytes(p, &picture, deadline_ms, &fetched, &picture.data, &picture.len, err);
+        if (r)
+            goto out;
+    }
+    if (picture.data || picture.url) {
         vector = malloc(manifest_descriptor(&to->look.model->info->manifest) * sizeof *vector);
-        if (!vector)
-            return err_no_memory(err);
+        if (!vector) {
+            r = err_no_memory(err);
+            goto out;
+        }
         uint32_t side = settings->thumbnails ? p->options.thumbnail_side : 0;
-        r = embed_picture(p, &to->look, &record->picture, side, deadline_ms, vector, &image, err);
+        r = embed_picture(p, &to->look, &picture, side, deadline_ms, vector, &image, err);
+        if (r && err && fetched.len && !strcmp(err->field, "image"))
+            snprintf(err->field, sizeof err->field, "url");
         if (r)
             goto out;
     }
@@ -417,17 +435,27 @@ static enum result write_record(struct pipeline *p, const struct destination *to
     write->dimension = vector ? settings->descriptor : 0;
     write->thumbnail = image.thumbnail;
     write->thumbnail_len = image.thumbnail_len;
+    write->original = settings->originals ? picture.data : NULL;
+    write->original_len = settings->originals ? picture.len : 0;
+    write->edition = vector ? settings->edition : 0;
     int64_t began = clock_now_us();
     r = store_write(p->options.store, to->collection, write, 1, deadline_ms, err);
     metrics_observe(METRIC_STAGE_SECONDS, STAGE_WRITE, clock_now_us() - began);
 out:
     image_free(&image);
+    buf_free(&fetched);
     free(vector);
     return r;
 }
 
-enum result pipeline_add(struct pipeline *p, const char *collection, const struct pipeline_record *record,
-    int64_t deadline_ms, struct err *err)
+bool pipeline_was_replaced(struct pipeline *p, const char *collection, enum result r, uint64_t edition)
+{
+    struct store_settings settings;
+    return r == ERR_BUSY && edition && !store_settings(p->options.store, collection, &settings, NULL) && settings.edition != edition;
+}
+
+static enum result add_once(struct pipeline *p, const char *collection, const struct pipeline_record *record,
+    int64_t deadline_ms, uint64_t *edition, struct err *err)
 {
     struct destination to = {.collection = collection};
     enum result r = pipeline_open_collection(p, collection, deadline_ms, &to.settings, &to.look, err);
@@ -435,6 +463,7 @@ enum result pipeline_add(struct pipeline *p, const char *collection, const struc
         return r;
     if (!record->picture.data && !record->picture.url)
         return err_set_field(err, ERR_INVALID, "image", "a picture is needed: `image` (base64) or `url`");
+    *edition = to.settings.edition;
     struct pipeline_record whole = *record;
     whole.tags = record->tags ? record->tags : "[]";
     whole.brief = record->brief ? record->brief : "{}";
@@ -442,13 +471,23 @@ enum result pipeline_add(struct pipeline *p, const char *collection, const struc
     return write_record(p, &to, &whole, deadline_ms, &write, err);
 }
 
-enum result pipeline_update(struct pipeline *p, const char *collection, const struct pipeline_record *record,
-    int64_t deadline_ms, bool *found, struct err *err)
+/* Once more where another edition came between the vector and its write: the vector is of a model that is not the collection's any more. */
+enum result pipeline_add(struct pipeline *p, const char *collection, const struct pipeline_record *record,
+    int64_t deadline_ms, struct err *err)
+{
+    uint64_t edition = 0;
+    enum result r = add_once(p, collection, record, deadline_ms, &edition, err);
+    return pipeline_was_replaced(p, collection, r, edition) ? add_once(p, collection, record, deadline_ms, &edition, err) : r;
+}
+
+static enum result update_once(struct pipeline *p, const char *collection, const struct pipeline_record *record,
+    int64_t deadline_ms, uint64_t *edition, bool *found, struct err *err)
 {
     struct destination to = {.collection = collection};
     enum result r = pipeline_open_collection(p, collection, deadline_ms, &to.settings, &to.look, err);
     if (r)
         return r;
+    *edition = to.settings.edition;
     struct store_records present = {0};
     r = store_get_file(p->options.store, collection, record->fileid, deadline_ms, &present, err);
     /* A record whose vector is damaged is there, and an update may be what mends it. */
@@ -468,3 +507,10 @@ enum result pipeline_update(struct pipeline *p, const char *collection, const st
     return ERR_OK;
 }
 
+enum result pipeline_update(struct pipeline *p, const char *collection, const struct pipeline_record *record,
+    int64_t deadline_ms, bool *found, struct err *err)
+{
+    uint64_t edition = 0;
+    enum result r = update_once(p, collection, record, deadline_ms, &edition, found, err);
+    return pipeline_was_replaced(p, collection, r, edition) ? update_once(p, collection, record, deadline_ms, &edition, found, err) : r;
+}

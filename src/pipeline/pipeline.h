@@ -17,6 +17,7 @@
 #include "image/image.h"
 #include "pipeline/jobs.h"
 #include "pipeline/models.h"
+#include "store/reembed.h"
 #include "store/store.h"
 #include "store/tune.h"
 
@@ -94,6 +95,7 @@ void pipeline_seen_free(struct pipeline_seen *seen);
 struct pipeline_create {
     const char *model;      /* name; NULL: the default one */
     const char *background; /* as in pipeline_look(); the mask model must be there where it is needed */
+    bool originals;         /* keep the files as they come, where the store can */
 };
 const char *pipeline_background_name(unsigned background);
 /* `options` may be NULL. ERR_NOT_FOUND and the others of models_get() for the model. */
@@ -114,6 +116,26 @@ enum result pipeline_add(struct pipeline *pipeline, const char *collection, cons
 /* `found` is false, and nothing is fetched or decoded, where the fileid does not exist. */
 enum result pipeline_update(struct pipeline *pipeline, const char *collection, const struct pipeline_record *record,
     int64_t deadline_ms, bool *found, struct err *err) ERR_MUST_USE;
+
+/*
+ * Another model, or another background mode, for a collection: see store/reembed.h for what happens meanwhile and after
+ * an interruption. Each picture is taken from its original, else downloaded from the address in its brief, else, where
+ * that is wanted, from its thumbnail.
+ */
+struct pipeline_reembed {
+    const char *model;      /* as in pipeline_look() */
+    const char *background; /* the same; NULL: as the collection has it, or where that is none, as the model's manifest says */
+    const char *url_field; /* member of brief that holds the address of the picture; NULL: none */
+    bool thumbnails;       /* make do with them: they are smaller than most originals, which costs some accuracy */
+    bool (*progress)(void *user, uint64_t done, uint64_t total); /* true: stop */
+    void *user;
+};
+/* What will be looked for in a picture, and whether it can be: for an answer before the work begins. */
+enum result pipeline_reembed_look(struct pipeline *pipeline, const char *collection, const struct pipeline_reembed *what,
+    struct pipeline_look *out, struct err *err) ERR_MUST_USE;
+/* ERR_NOT_FOUND also where pictures of some records cannot be had; the sentence says of how many, and why not of the first. */
+enum result pipeline_reembed(struct pipeline *pipeline, const char *collection, const struct pipeline_reembed *what,
+    struct store_reembed_report *out, struct err *err) ERR_MUST_USE;
 
 /*
  * For store/tune.h: the blocks of the collection's model, which live as long as the pipeline, and changed copies of the

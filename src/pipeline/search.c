@@ -205,6 +205,7 @@ static enum result run(const struct target *t, const struct pipeline_search *s, 
     enum result r = find_out(t, s, &l, err);
     if (r == ERR_OK) {
         struct store_query query = {.vector = l.vector,
+            .edition = t->settings.edition,
             .dimension = l.dimension,
             .parts = l.parts,
             .part_count = l.part_count,
@@ -229,8 +230,8 @@ static enum result run(const struct target *t, const struct pipeline_search *s, 
     return r;
 }
 
-enum result pipeline_search(struct pipeline *p, const char *collection, const struct pipeline_search *search,
-    int64_t deadline_ms, struct store_records *out, struct err *err)
+static enum result search_once(struct pipeline *p, const char *collection, const struct pipeline_search *search,
+    int64_t deadline_ms, uint64_t *edition, struct store_records *out, struct err *err)
 {
     struct target t = {.pipeline = p, .collection = collection, .deadline_ms = deadline_ms};
     struct filter *filter = NULL;
@@ -242,5 +243,15 @@ enum result pipeline_search(struct pipeline *p, const char *collection, const st
     if (r == ERR_OK)
         r = run(&t, search, filter, out, err);
     filter_free(filter);
+    *edition = t.settings.edition;
     return r;
+}
+
+enum result pipeline_search(struct pipeline *p, const char *collection, const struct pipeline_search *search,
+    int64_t deadline_ms, struct store_records *out, struct err *err)
+{
+    uint64_t edition = 0;
+    enum result r = search_once(p, collection, search, deadline_ms, &edition, out, err);
+    /* Re-embedded between the query's vector and the search: its vector is of the model before. */
+    return pipeline_was_replaced(p, collection, r, edition) ? search_once(p, collection, search, deadline_ms, &edition, out, err) : r;
 }

@@ -124,6 +124,9 @@ static enum result check_write(const struct store_write *w, struct err *err)
     if (w->thumbnail_len && !w->thumbnail)
         return err_set_field(err, ERR_INVALID, "thumbnail",
             "the thumbnail of fileid %" PRId64 " has a length and no bytes", w->fileid);
+    if (w->original_len > LIMIT_BODY || (w->original_len && !w->original))
+        return err_set_field(err, ERR_TOO_LARGE, "image", "the picture of fileid %" PRId64 " has more than %d bytes, or none",
+            w->fileid, LIMIT_BODY);
     enum result r = check_text(w->tags, "tags", LIMIT_TAGS_TEXT, w->fileid, err);
     return r ? r : check_text(w->brief, "brief", LIMIT_BRIEF_TEXT, w->fileid, err);
 }
@@ -257,6 +260,15 @@ enum result store_thumbnail(struct store *store, const char *collection, int64_t
 {
     enum result r = check_call(collection, deadline_ms, err);
     return r ? r : store->backend->thumbnail(store->state, collection, fileid, deadline_ms, out, err);
+}
+
+enum result store_original(struct store *store, const char *collection, int64_t fileid, int64_t deadline_ms,
+    struct buf *out, struct err *err)
+{
+    enum result r = check_call(collection, deadline_ms, err);
+    if (!r && !store->backend->original)
+        r = err_set(err, ERR_NOT_FOUND, "the %s backend keeps no originals", store->backend->name);
+    return r ? r : store->backend->original(store->state, collection, fileid, deadline_ms, out, err);
 }
 
 enum result store_check(struct store *store, store_check_fn report, void *user, struct err *err)

@@ -34,8 +34,12 @@ struct store_settings {
     uint32_t descriptor;    /* floats that are kept of a picture: the vector first; 0: the same as `dimension` */
     enum store_metric metric;
     bool thumbnails; /* keep them */
+    bool originals;  /* keep the files as they came; a backend that cannot leaves them away */
     uint32_t background; /* what the pipeline does with it, a number that the store only keeps; 0: nothing */
     char input[192];     /* what the model was given, words that the store only keeps; "": made before it was written down */
+    /* Out, of store_settings() only: which making of the collection this is, another one after it was dropped and made
+       anew, or re-embedded. 0: the backend does not tell. */
+    uint64_t edition;
 };
 
 struct store_open_options {
@@ -134,7 +138,7 @@ enum result store_count_where(struct store *store, const char *collection, const
 enum store_write_kind {
     STORE_PUT,    /* the whole record, with vector, tags and brief; replaces one with the same fileid */
     STORE_UPDATE, /* what is given; status ERR_NOT_FOUND where the fileid does not exist. A new vector
-                     without a thumbnail removes the old thumbnail: it no longer shows what the vector says */
+                     without a picture removes the old thumbnail and original: they no longer show what the vector says */
     STORE_DELETE, /* status ERR_OK also where there was nothing */
 };
 
@@ -150,6 +154,11 @@ struct store_write {
     uint32_t dimension;  /* of `vector`, compared with the collection's descriptor; 0: the caller vouches for it */
     const uint8_t *thumbnail;
     size_t thumbnail_len; /* 0: not given */
+    const uint8_t *original; /* the file as it came */
+    size_t original_len;     /* 0: not given */
+    /* The settings' edition that the vector was made for: another is refused with ERR_BUSY, and nothing is written, because
+       a vector of another model can look like one that fits. 0: the caller vouches for it. */
+    uint64_t edition;
     enum result status;   /* out: of this write, ERR_OK or ERR_NOT_FOUND */
     bool existed;         /* out: the fileid was there before */
 };
@@ -206,6 +215,7 @@ struct store_query {
     uint32_t limit, offset; /* 1 ≤ limit, limit + offset ≤ LIMIT_WINDOW */
     bool group;             /* one hit per item: the nearest of its records; limit and offset count items */
     bool with_vectors;
+    uint64_t edition;            /* as in struct store_write */
     bool exact;                  /* the true nearest, whatever it costs; a backend may always do so */
     const struct filter *filter; /* only records it is true for are hits */
     /* What `vector` was put together from. A collection that was tuned goes by these, others by `vector` alone. */
@@ -280,6 +290,9 @@ enum result store_facets(struct store *store, const char *collection, const stru
 
 /* The thumbnail, appended to `out`. ERR_NOT_FOUND: no such record, or none kept. */
 enum result store_thumbnail(struct store *store, const char *collection, int64_t fileid, int64_t deadline_ms,
+    struct buf *out, struct err *err) ERR_MUST_USE;
+/* The file as it came, where the collection keeps originals; else the same. */
+enum result store_original(struct store *store, const char *collection, int64_t fileid, int64_t deadline_ms,
     struct buf *out, struct err *err) ERR_MUST_USE;
 
 /* --- checking ------------------------------------------------------------------------------------------- */

@@ -9,6 +9,7 @@
 #define STORE_STORE_BACKEND_H
 
 #include "store/backup.h"
+#include "store/reembed.h"
 #include "store/tune.h"
 #include "store/store.h"
 
@@ -41,6 +42,9 @@ struct store_backend {
     enum result (*scale)(void *state, const char *collection, struct store_scale *out, struct err *err);
     enum result (*thumbnail)(void *state, const char *collection, int64_t fileid, int64_t deadline_ms,
         struct buf *out, struct err *err);
+    /* NULL where originals are not kept. */
+    enum result (*original)(void *state, const char *collection, int64_t fileid, int64_t deadline_ms,
+        struct buf *out, struct err *err);
     enum result (*check)(void *state, store_check_fn report, void *user, struct err *err);
     /* store/backup.h; NULL where the backend cannot. */
     enum result (*backup)(void *state, const char *folder, const struct store_backup_watch *watch,
@@ -53,6 +57,10 @@ struct store_backend {
     enum result (*untune)(void *state, const char *collection, struct err *err);
     enum result (*eval)(void *state, const char *collection, const struct store_tune_options *options,
         struct store_eval_report *out, struct err *err);
+    /* store/reembed.h; NULL where the backend cannot. */
+    enum result (*reembed)(void *state, const char *collection, const struct store_reembed_options *options,
+        struct store_reembed_report *out, struct err *err);
+    enum result (*unreembed)(void *state, const char *collection, struct err *err);
     enum result (*repair)(
         void *state, bool drop_damaged, store_check_fn report, void *user, struct err *err);
 };

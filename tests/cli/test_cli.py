@@ -175,13 +175,6 @@ def test_version_and_no_command(run):
     assert run("--help").returncode == 0
 
 
-@pytest.mark.parametrize("command", ["reembed"])
-def test_commands_of_later_versions_say_so(run, command):
-    done = run(command, "x")
-    assert done.returncode == 2 and "not available in this version" in done.stderr and not done.stdout
-    assert f"\n  {command} " not in run("help").stdout, "the help does not list what is not there"
-
-
 @pytest.mark.parametrize("arguments", [
     ["import"], ["import", "c"], ["import", "0c", "."], ["import", "c", ".", "--nonsense"], ["import", "c", ".", "--jobs", "0"],
     ["import", "c", ".", "--jobs", "257"], ["import", "c", ".", "--jobs"], ["import", "c", "-", "--resume"],
@@ -191,7 +184,8 @@ def test_commands_of_later_versions_say_so(run, command):
     ["bench"], ["bench", "0c"], ["bench", "c", "--clients", "0"], ["bench", "c", "--clients", "257"], ["bench", "c", "--seconds", "0"],
     ["collection"], ["collection", "paint"], ["collection", "create"], ["collection", "list", "x"], ["collection", "drop", "a-b"],
     ["doctor", "x"], ["doctor", "--repair"], ["doctor", "--data", "d", "--drop-damaged"], ["backup", "a", "b"],
-    ["backup", "--data", "d"], ["backup", "--verify"], ["restore"], ["restore", "a", "b", "c"], ["restore", "a", "--as", "b"]], ids=" ".join)
+    ["backup", "--data", "d"], ["backup", "--verify"], ["restore"], ["restore", "a", "b", "c"], ["restore", "a", "--as", "b"], ["reembed"], ["reembed", "a", "b"],
+    ["reembed", "0c"], ["reembed", "c", "--forget", "--thumbnails"]], ids=" ".join)
 def test_wrong_usage(run, arguments):
     done = run(*arguments)
     assert done.returncode == 2 and done.stderr.startswith("lookalike: ") and not done.stdout

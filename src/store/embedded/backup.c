@@ -87,7 +87,7 @@ static enum result moment_begin(struct run *run, struct moment *m, struct err *e
 {
     struct embedded_collection *c = run->c;
     char path[EMBEDDED_PATH_MAX];
-    bool pictures = c->meta.settings.thumbnails;
+    bool pictures = embedded_keeps_pictures(&c->meta.settings);
     *m = (struct moment){0};
     /* Opened before the hold: opening takes longer than the moment itself. */
     enum result r = embedded_sql_open(c->readers.path, EMBEDDED_SQL_READ, &m->meta, err);

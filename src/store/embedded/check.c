@@ -43,7 +43,7 @@ static enum result begin(struct check *k, struct err *err)
     char path[EMBEDDED_PATH_MAX];
     sqlite3_stmt *attach = NULL;
     enum result r = embedded_sql_open(k->c->readers.path, EMBEDDED_SQL_READ, &k->db, err);
-    if (!r && k->c->meta.settings.thumbnails) {
+    if (!r && embedded_keeps_pictures(&k->c->meta.settings)) {
         r = embedded_path(path, k->c->path, "pictures.db", err);
         if (!r)
             r = embedded_sql_prepare(k->db, "ATTACH ?1 AS pics", &attach, err);
@@ -55,7 +55,7 @@ static enum result begin(struct check *k, struct err *err)
     }
     if (!r) /* the first SELECT is what takes the snapshot */
         r = embedded_sql_exec(k->db, "BEGIN; SELECT count(*) FROM settings;", err);
-    if (!r && k->c->meta.settings.thumbnails)
+    if (!r && embedded_keeps_pictures(&k->c->meta.settings))
         r = embedded_sql_exec(k->db, "SELECT 1 FROM pics.pictures LIMIT 1", err);
     return r;
 }
@@ -165,7 +165,7 @@ enum result embedded_collection_check(
         r = embedded_sql_integrity(k.db, say_problem, &k, &why);
     if (!r)
         r = check_rows(&k, &why);
-    if (!r && c->meta.settings.thumbnails)
+    if (!r && embedded_keeps_pictures(&c->meta.settings))
         r = check_pictures(&k, &why);
     embedded_slots_leave(&c->slots, &snapshot);
     if (!r)

@@ -26,7 +26,7 @@ enum result embedded_collection_create(
     enum result r = embedded_path(file, path, "vectors.f16", err);
     if (!r)
         r = embedded_vectors_create(sys, file, settings->descriptor, meta.id, err);
-    if (!r && settings->thumbnails) {
+    if (!r && embedded_keeps_pictures(settings)) {
         r = embedded_path(file, path, "pictures.db", err);
         if (!r)
             r = embedded_pictures_create(file, err);
@@ -76,6 +76,7 @@ enum result embedded_collection_open(
     clock_cond_init(&c->arrival);
     embedded_columns_init(&c->columns);
     embedded_space_init(&c->space);
+    embedded_tap_init(&c->tap);
     embedded_past_init(&c->past, c, place->keeper);
     embedded_graph_init(&c->graph, c, place->keeper);
     embedded_scale_init(&c->scale, c, place->keeper);
@@ -93,10 +94,10 @@ enum result embedded_collection_open(
         r = embedded_vectors_open(c->sys, file, c->meta.settings.descriptor, c->meta.id, &c->vectors, err);
     if (!r)
         r = load_slots(c, err);
-    if (!r && c->meta.settings.thumbnails) {
+    if (!r && embedded_keeps_pictures(&c->meta.settings)) {
         r = embedded_path(file, path, "pictures.db", err);
         if (!r)
-            r = embedded_pictures_open(file, c->meta.number, &c->pictures, err);
+            r = embedded_pictures_open(file, c->meta.number, c->meta.settings.originals, &c->pictures, err);
         c->garbage = SIZE_MAX / 2; /* not known: let the first commit look */
     }
     if (r) {
@@ -111,6 +112,13 @@ enum result embedded_collection_open(
     return r;
 }
 
+enum result embedded_collection_is(const struct embedded_collection *c, uint64_t edition, struct err *err)
+{
+    if (edition == 0 || edition == c->meta.id)
+        return ERR_OK;
+    return err_set(err, ERR_BUSY, "collection \"%.64s\" was replaced by another of that name meanwhile: ask again", c->name);
+}
+
 void embedded_collection_close(struct embedded_collection *c)
 {
     if (!c)
@@ -119,6 +127,7 @@ void embedded_collection_close(struct embedded_collection *c)
     embedded_graph_close(&c->graph);
     embedded_past_close(&c->past);
     embedded_space_free(&c->space);
+    embedded_tap_free(&c->tap);
     embedded_columns_free(&c->columns);
     embedded_readers_free(&c->readers);
     embedded_pictures_close(&c->pictures);

@@ -5,7 +5,7 @@
  *
  * Locks, in the order they may be taken: the registry's (embedded.c) is never held here. `mutex` guards the
  * queue of writers. graph.working, then graph.lock, then columns.lock or graph.rows may be held when
- * slots.mutex is taken. slots.mutex, readers.mutex, pictures.mutex and columns.mutex are leaves. While `leading` is true one
+ * slots.mutex is taken. slots.mutex, readers.mutex, pictures.mutex, tap.mutex and columns.mutex are leaves. While `leading` is true one
  * thread, the leader, owns records, vectors' writing half, pictures' writing half and slots' writing half
  * without any lock.
  */
@@ -21,6 +21,7 @@
 #include "store/embedded/past.h"
 #include "store/embedded/slots.h"
 #include "store/embedded/space.h"
+#include "store/embedded/tap.h"
 #include "store/embedded/vectors.h"
 #include "store/store.h"
 
@@ -37,12 +38,13 @@ struct embedded_collection {
     struct embedded_readers readers;
     struct embedded_vectors vectors;
     struct embedded_slots slots;
-    struct embedded_pictures pictures; /* of a collection with thumbnails */
+    struct embedded_pictures pictures; /* where embedded_keeps_pictures() */
 
     struct embedded_columns columns;
     struct embedded_graph graph;
 
     _Atomic uint64_t ahead;  /* of slots.seq while a commit may be in meta.db and not yet in memory */
+    struct embedded_tap tap;
     struct embedded_space space;
     struct embedded_past past;
     struct embedded_scale scale;
@@ -62,6 +64,12 @@ struct embedded_collection {
     size_t garbage; /* the leader's: rows in the table of that name, roughly */
 };
 
+/* Is there a pictures.db? */
+static inline bool embedded_keeps_pictures(const struct store_settings *s)
+{
+    return s->thumbnails || s->originals;
+}
+
 /* In a folder that does not exist yet; on disk, but for the folder's own entry, when this returns. */
 enum result embedded_collection_create(const struct store_sys *sys, const char *path,
     const struct store_settings *settings, struct err *err) ERR_MUST_USE;
@@ -74,6 +82,9 @@ enum result embedded_collection_open(const struct embedded_collection_place *pla
     struct embedded_collection **out, struct err *err) ERR_MUST_USE;
 /* No call may run. NULL is accepted. */
 void embedded_collection_close(struct embedded_collection *c);
+
+/* Is it this edition (struct store_settings)? 0 is any. ERR_BUSY: it was put in the other's place. */
+enum result embedded_collection_is(const struct embedded_collection *c, uint64_t edition, struct err *err) ERR_MUST_USE;
 
 /* --- commit.c ------------------------------------------------------------------------------------------- */
 enum result embedded_collection_write(struct embedded_collection *c, struct store_write *writes, size_t count,
@@ -104,6 +115,9 @@ enum result embedded_collection_browse(struct embedded_collection *c, const stru
 enum result embedded_collection_facets(struct embedded_collection *c, const struct store_facet_query *query,
     int64_t deadline_ms, struct store_facets *out, struct err *err) ERR_MUST_USE; /* facets.c */
 enum result embedded_collection_thumbnail(struct embedded_collection *c, int64_t fileid, int64_t deadline_ms,
+    struct buf *out, struct err *err) ERR_MUST_USE;
+/* The file as it came. */
+enum result embedded_collection_original(struct embedded_collection *c, int64_t fileid, int64_t deadline_ms,
     struct buf *out, struct err *err) ERR_MUST_USE;
 enum result embedded_collection_stats(struct embedded_collection *c, int64_t deadline_ms,
     struct store_stats *out, struct err *err) ERR_MUST_USE;

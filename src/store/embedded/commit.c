@@ -112,6 +112,13 @@ static enum result encode(
     return ERR_OK;
 }
 
+/* One that this collection keeps. */
+static bool has_picture(const struct embedded_collection *c, const struct store_write *w)
+{
+    const struct store_settings *s = &c->meta.settings;
+    return (s->thumbnails && w->thumbnail_len) || (s->originals && w->original_len);
+}
+
 static bool needs_slot(const struct store_write *w)
 {
     return w->vector && w->kind != STORE_DELETE;
@@ -311,7 +318,7 @@ static enum result write_row(
         e->moved = row.itemid != old->itemid ? e->kept : EMBEDDED_NO_SLOT;
         e->itemid = row.itemid;
     }
-    if (w->thumbnail_len && c->meta.settings.thumbnails) {
+    if (has_picture(c, w)) {
         /*
          * Taken now and not before the queue: it must not be below what an earlier commit wrote down as "the
          * next", or the open after a crash would not know that nothing names it.
@@ -385,6 +392,14 @@ static bool do_request(struct group *g, struct embedded_request *q)
     return embedded_records_undo(records);
 }
 
+static enum result put_picture(struct embedded_collection *c, uint64_t id, const struct store_write *w, struct err *err)
+{
+    struct embedded_picture picture = {.thumbnail = w->thumbnail, .original = w->original};
+    picture.thumbnail_len = c->meta.settings.thumbnails ? w->thumbnail_len : 0;
+    picture.original_len = c->meta.settings.originals ? w->original_len : 0;
+    return embedded_pictures_put(&c->pictures, id, w->fileid, &picture, err);
+}
+
 static enum result write_pictures(struct group *g, struct err *err)
 {
     struct embedded_pictures *p = &g->c->pictures;
@@ -395,7 +410,7 @@ static enum result write_pictures(struct group *g, struct err *err)
         const struct effect *e = &g->effects[i];
         const struct store_write *w = &e->request->writes[e->index];
         if (e->picture)
-            r = embedded_pictures_put(p, e->picture, w->fileid, w->thumbnail, w->thumbnail_len, err);
+            r = put_picture(g->c, e->picture, w, err);
     }
     for (size_t i = 0; !r && i < g->garbage_count; i++) {
         r = embedded_pictures_delete(p, g->garbage[i], err);
@@ -432,8 +447,8 @@ static enum result choose_garbage(struct group *g, struct err *err)
     bool pictures = false;
     for (const struct embedded_request *q = g->first; q && !pictures; q = q->next)
         for (size_t i = 0; i < q->count && !pictures; i++)
-            pictures = q->writes[i].thumbnail_len > 0;
-    if (!c->meta.settings.thumbnails || c->garbage == 0 || (!pictures && c->garbage < GARBAGE_MANY))
+            pictures = has_picture(c, &q->writes[i]);
+    if (!embedded_keeps_pictures(&c->meta.settings) || c->garbage == 0 || (!pictures && c->garbage < GARBAGE_MANY))
         return ERR_OK;
     enum result r =
         embedded_records_garbage_list(&c->records, g->garbage, GARBAGE_STEP, &g->garbage_count, err);
@@ -566,6 +581,14 @@ static void apply(struct group *g)
     c->garbage -= g->garbage_count < c->garbage ? g->garbage_count : c->garbage;
 }
 
+/* Whoever makes a second edition of this collection has to look at these records again. */
+static void tell(struct group *g)
+{
+    for (size_t i = 0; i < g->count; i++)
+        if (g->effects[i].changed)
+            embedded_tap_add(&g->c->tap, g->effects[i].request->writes[g->effects[i].index].fileid);
+}
+
 static enum result commit(struct group *g, struct err *err)
 {
     struct embedded_collection *c = g->c;
@@ -601,6 +624,7 @@ static enum result commit(struct group *g, struct err *err)
     put_derived(g);
     apply(g);
     remove_derived(g);
+    tell(g);
     return ERR_OK;
 out:
     embedded_records_rollback(&c->records);
@@ -669,7 +693,11 @@ enum result embedded_collection_write(struct embedded_collection *c, struct stor
     int64_t deadline_ms, struct err *err)
 {
     struct embedded_request q = {.writes = writes, .count = count};
-    enum result r = prepare(c, &q, err);
+    enum result r = ERR_OK;
+    for (size_t i = 0; !r && i < count; i++)
+        r = embedded_collection_is(c, writes[i].edition, err);
+    if (!r)
+        r = prepare(c, &q, err);
     if (r)
         goto out;
     clock_cond_init(&q.cond);

@@ -13,7 +13,7 @@ enum result embedded_pictures_create(const char *path, struct err *err)
     r = embedded_sql_exec(db,
         "BEGIN;"
         "CREATE TABLE pictures(id INTEGER PRIMARY KEY, fileid INTEGER NOT NULL, hash INTEGER NOT NULL, bytes "
-        "BLOB NOT NULL) STRICT;"
+        "BLOB NOT NULL, original_hash INTEGER, original BLOB) STRICT;"
         "CREATE INDEX pictures_fileid ON pictures(fileid);"
         "COMMIT",
         err);
@@ -40,9 +40,9 @@ static enum result remove_uncommitted(sqlite3 *db, uint64_t next, struct err *er
 }
 
 enum result embedded_pictures_open(
-    const char *path, uint64_t next, struct embedded_pictures *out, struct err *err)
+    const char *path, uint64_t next, bool originals, struct embedded_pictures *out, struct err *err)
 {
-    struct embedded_pictures p = {0};
+    struct embedded_pictures p = {.originals = originals};
     snprintf(p.path, sizeof p.path, "%s", path);
     enum result r = embedded_sql_open(path, EMBEDDED_SQL_WRITE, &p.writer, err);
     if (!r)
@@ -54,7 +54,9 @@ enum result embedded_pictures_open(
         {&p.begin, "BEGIN IMMEDIATE"},
         {&p.commit, "COMMIT"},
         {&p.rollback, "ROLLBACK"},
-        {&p.put, "INSERT OR REPLACE INTO pictures(id, fileid, hash, bytes) VALUES(?1, ?2, ?3, ?4)"},
+        {&p.put, originals ? "INSERT OR REPLACE INTO pictures(id, fileid, hash, bytes, original_hash, original)"
+                             " VALUES(?1, ?2, ?3, ?4, ?5, ?6)"
+                           : "INSERT OR REPLACE INTO pictures(id, fileid, hash, bytes) VALUES(?1, ?2, ?3, ?4)"},
         {&p.delete, "DELETE FROM pictures WHERE id = ?1"},
     };
     for (size_t i = 0; !r && i < sizeof all / sizeof *all; i++)
@@ -71,7 +73,7 @@ enum result embedded_pictures_open(
 
 void embedded_pictures_close(struct embedded_pictures *p)
 {
-    sqlite3_stmt *all[] = {p->begin, p->commit, p->rollback, p->put, p->delete, p->get};
+    sqlite3_stmt *all[] = {p->begin, p->commit, p->rollback, p->put, p->delete, p->get, p->get_original};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         sqlite3_finalize(all[i]);
     sqlite3_close(p->reader);
@@ -85,12 +87,17 @@ enum result embedded_pictures_begin(struct embedded_pictures *p, struct err *err
 }
 
 enum result embedded_pictures_put(struct embedded_pictures *p, uint64_t id, int64_t fileid,
-    const uint8_t *bytes, size_t len, struct err *err)
+    const struct embedded_picture *picture, struct err *err)
 {
     sqlite3_bind_int64(p->put, 1, (sqlite3_int64)id);
     sqlite3_bind_int64(p->put, 2, fileid);
-    sqlite3_bind_int64(p->put, 3, (sqlite3_int64)XXH3_64bits(bytes, len));
-    sqlite3_bind_blob64(p->put, 4, bytes, len, SQLITE_STATIC);
+    sqlite3_bind_int64(p->put, 3, (sqlite3_int64)XXH3_64bits(picture->thumbnail, picture->thumbnail_len));
+    /* "" because no address would make it NULL */
+    sqlite3_bind_blob64(p->put, 4, picture->thumbnail_len ? (const void *)picture->thumbnail : "", picture->thumbnail_len, SQLITE_STATIC);
+    if (p->originals && picture->original_len) {
+        sqlite3_bind_int64(p->put, 5, (sqlite3_int64)XXH3_64bits(picture->original, picture->original_len));
+        sqlite3_bind_blob64(p->put, 6, picture->original, picture->original_len, SQLITE_STATIC);
+    }
     enum result r = embedded_sql_run(p->writer, p->put, err);
     sqlite3_clear_bindings(p->put);
     return r;
@@ -120,36 +127,44 @@ void embedded_pictures_rollback(struct embedded_pictures *p)
 
 static enum result open_reader(struct embedded_pictures *p, struct err *err)
 {
-    if (p->get)
+    if (p->get && (p->get_original || !p->originals))
         return ERR_OK;
     enum result r = p->reader ? ERR_OK : embedded_sql_open(p->path, EMBEDDED_SQL_READ, &p->reader, err);
-    return r ? r
-             : embedded_sql_prepare(
-                   p->reader, "SELECT bytes, hash FROM pictures WHERE id = ?1", &p->get, err);
+    if (!r && !p->get)
+        r = embedded_sql_prepare(p->reader, "SELECT bytes, hash FROM pictures WHERE id = ?1", &p->get, err);
+    if (!r && p->originals && !p->get_original)
+        r = embedded_sql_prepare(p->reader, "SELECT original, original_hash FROM pictures WHERE id = ?1", &p->get_original, err);
+    return r;
 }
 
-enum result embedded_pictures_get(struct embedded_pictures *p, uint64_t id, struct buf *out, struct err *err)
+enum result embedded_pictures_get(struct embedded_pictures *p, uint64_t id, bool original, struct buf *out, struct err *err)
 {
+    const char *what = original ? "original" : "thumbnail";
     bool row = false;
     pthread_mutex_lock(&p->mutex);
     enum result r = open_reader(p, err);
+    sqlite3_stmt *get = original ? p->get_original : p->get;
+    if (!r && !get)
+        r = err_set(err, ERR_NOT_FOUND, "%s keeps no originals", p->path);
     if (r)
         goto out;
-    sqlite3_bind_int64(p->get, 1, (sqlite3_int64)id);
-    r = embedded_sql_row(p->reader, p->get, &row, err);
+    sqlite3_bind_int64(get, 1, (sqlite3_int64)id);
+    r = embedded_sql_row(p->reader, get, &row, err);
     if (r)
         goto out;
-    if (!row) {
-        r = err_set(err, ERR_NOT_FOUND, "the thumbnail is not in %s", p->path);
-        goto out;
+    size_t len = row ? (size_t)sqlite3_column_bytes(get, 0) : 0;
+    if (len == 0) {
+        r = err_set(err, ERR_NOT_FOUND, "the %s is not in %s", what, p->path);
+    } else {
+        const void *bytes = sqlite3_column_blob(get, 0);
+        if (!bytes)
+            r = err_no_memory(err);
+        else if (XXH3_64bits(bytes, len) != (uint64_t)sqlite3_column_int64(get, 1))
+            r = err_set(err, ERR_CORRUPT, "the %s of a picture in %s is damaged: add the picture again", what, p->path);
+        else if ((r = buf_append(out, bytes, len)))
+            r = err_set(err, r, "no room for the %s of %zu bytes", what, len);
     }
-    const void *bytes = sqlite3_column_blob(p->get, 0);
-    size_t len = (size_t)sqlite3_column_bytes(p->get, 0);
-    if (XXH3_64bits(bytes, len) != (uint64_t)sqlite3_column_int64(p->get, 1))
-        r = err_set(err, ERR_CORRUPT, "a thumbnail in %s is damaged: add the picture again", p->path);
-    else if ((r = buf_append(out, bytes, len)))
-        r = err_set(err, r, "no room for a thumbnail of %zu bytes", len);
-    sqlite3_reset(p->get);
+    sqlite3_reset(get);
 out:
     pthread_mutex_unlock(&p->mutex);
     return r;

@@ -56,7 +56,7 @@ enum result embedded_collection_append(
     }
     struct store_record *record = &out->items[out->count++]; /* from here on freed with the rest */
     *record = (struct store_record){.fileid = row->fileid, .itemid = row->itemid};
-    record->has_thumbnail = row->picture != 0;
+    record->has_thumbnail = row->picture != 0 && g->c->meta.settings.thumbnails;
     record->tags = copy_column(stmt, EMBEDDED_COL_TAGS);
     record->brief = copy_column(stmt, EMBEDDED_COL_BRIEF);
     if (!record->tags || !record->brief)
@@ -319,9 +319,10 @@ static enum result find_picture(
     return r;
 }
 
-enum result embedded_collection_thumbnail(
-    struct embedded_collection *c, int64_t fileid, int64_t deadline_ms, struct buf *out, struct err *err)
+static enum result get_picture(struct embedded_collection *c, int64_t fileid, bool original, int64_t deadline_ms,
+    struct buf *out, struct err *err)
 {
+    const char *what = original ? "original" : "thumbnail";
     struct embedded_reader *reader = NULL;
     uint64_t picture = 0, before = 0;
     enum result r = embedded_readers_take(&c->readers, deadline_ms, &reader, err);
@@ -332,15 +333,27 @@ enum result embedded_collection_thumbnail(
         r = find_picture(reader, fileid, &picture, err);
         if (!r && !picture)
             r = err_set(err, ERR_NOT_FOUND,
-                "there is no thumbnail of fileid %" PRId64 " in collection \"%s\"", fileid, c->name);
+                "there is no %s of fileid %" PRId64 " in collection \"%s\"", what, fileid, c->name);
         if (!r)
-            r = embedded_pictures_get(&c->pictures, picture, out, err);
+            r = embedded_pictures_get(&c->pictures, picture, original, out, err);
         else
             break;
         /* Replaced and cleaned away between the two reads: the row names another one now. */
     } while (r == ERR_NOT_FOUND && picture != before);
     embedded_readers_give(&c->readers, reader);
     return r;
+}
+
+enum result embedded_collection_thumbnail(
+    struct embedded_collection *c, int64_t fileid, int64_t deadline_ms, struct buf *out, struct err *err)
+{
+    return get_picture(c, fileid, false, deadline_ms, out, err);
+}
+
+enum result embedded_collection_original(
+    struct embedded_collection *c, int64_t fileid, int64_t deadline_ms, struct buf *out, struct err *err)
+{
+    return get_picture(c, fileid, true, deadline_ms, out, err);
 }
 
 static uint64_t size_of(const struct embedded_collection *c, const char *name)

@@ -48,6 +48,7 @@ enum result embedded_records_create(const char *path, const struct embedded_meta
     } ints[] = {{"format", FORMAT}, {"id", meta->id}, {"dimension", meta->settings.dimension},
         {"descriptor", meta->settings.descriptor},
         {"metric", (uint64_t)meta->settings.metric}, {"thumbnails", meta->settings.thumbnails}, {"background", meta->settings.background},
+        {"originals", meta->settings.originals},
         {"change", meta->change}, {"number", meta->number}};
     for (size_t i = 0; !r && i < sizeof ints / sizeof *ints; i++)
         r = set_int(stmt, db, ints[i].key, ints[i].value, err);
@@ -117,7 +118,7 @@ static enum result load_meta(sqlite3 *db, struct embedded_meta *out, struct err 
 {
     struct embedded_meta meta = {0};
     sqlite3_stmt *stmt = NULL;
-    uint64_t format = 0, dimension = 0, descriptor = 0, metric = 0, thumbnails = 0, background = 0;
+    uint64_t format = 0, dimension = 0, descriptor = 0, metric = 0, thumbnails = 0, background = 0, originals = 0;
     const char *file = sqlite3_db_filename(db, "main");
     enum result r = embedded_sql_prepare(db, "SELECT value FROM settings WHERE key = ?1", &stmt, err);
     if (!r)
@@ -141,6 +142,8 @@ static enum result load_meta(sqlite3 *db, struct embedded_meta *out, struct err 
     if (!r)
         r = get_later_int(db, stmt, "background", &background, err);
     if (!r)
+        r = get_later_int(db, stmt, "originals", &originals, err);
+    if (!r)
         r = get_texts(db, stmt, &meta.settings, err);
     if (!r && (dimension < 1 || descriptor < dimension || descriptor > LIMIT_DIMENSION || metric > STORE_COSINE))
         r = err_set(err, ERR_CORRUPT, "%s is damaged: its settings make no sense", file);
@@ -152,6 +155,7 @@ static enum result load_meta(sqlite3 *db, struct embedded_meta *out, struct err 
     meta.settings.metric = (enum store_metric)metric;
     meta.settings.thumbnails = thumbnails != 0;
     meta.settings.background = (uint32_t)background;
+    meta.settings.originals = originals != 0;
     *out = meta;
     return ERR_OK;
 }

@@ -3,7 +3,7 @@
  * names does not exist.
  *
  *   settings(key, value)
- *       format, id, model, input, dimension, descriptor, metric, thumbnails, background, and two that every commit writes: change (how many
+ *       format, id, model, input, dimension, descriptor, metric, thumbnails, originals, background, and two that every commit writes: change (how many
  *       commits there were) and number (the next write number)
  *   records(fileid, itemid, slot, number, picture, tags, brief)
  *       slot and number: where in vectors.f16 the vector is, and what must be written there; picture: the key

@@ -7,7 +7,7 @@
  *   header of vectors.f16      written anew: it follows from meta.db
  *   vectors.f16 missing        made anew, empty, so that the rest of the records can be read
  *   a vector                   the record is named; with `drop` it is removed. Nothing else can make a vector
- *   pictures.db                set aside as pictures.db.damaged, a new one made; the records lose their thumbnails
+ *   pictures.db                set aside as pictures.db.damaged, a new one made; the records lose their thumbnails and originals
  *   a thumbnail                the record loses it
  *
  * Rows change in one transaction, together with the change number, so that files that are derived from them, and
@@ -171,10 +171,18 @@ static enum result renew_pictures(struct repair *p, const char *file, struct err
     if (r)
         return r;
     p->changes++;
-    say(p, 1, "pictures.db was %s, and a new one is made: the records lost their thumbnails, which come back when their "
+    say(p, 1, "pictures.db was %s, and a new one is made: the records lost their thumbnails%s, which come back when their "
               "pictures are added again%s",
-        there ? "damaged" : "missing", there ? ". The old file is kept as pictures.db.damaged" : "");
+        there ? "damaged" : "missing", p->meta.settings.originals ? " and originals" : "", there ? ". The old file is kept as pictures.db.damaged" : "");
     return ERR_OK;
+}
+
+/* A hash, and behind it the bytes. */
+static bool is_as_written(sqlite3_stmt *stmt, int column)
+{
+    const void *bytes = sqlite3_column_blob(stmt, column + 1);
+    size_t len = (size_t)sqlite3_column_bytes(stmt, column + 1);
+    return XXH3_64bits(bytes, len) == (uint64_t)sqlite3_column_int64(stmt, column);
 }
 
 static enum result mend_thumbnails(struct repair *p, struct err *err)
@@ -182,17 +190,18 @@ static enum result mend_thumbnails(struct repair *p, struct err *err)
     sqlite3_stmt *stmt = NULL;
     bool row = false;
     enum result r = embedded_sql_prepare(p->db,
-        "SELECT r.fileid, p.hash, p.bytes FROM records r LEFT JOIN pics.pictures p ON p.id = r.picture"
-        " WHERE r.picture IS NOT NULL ORDER BY r.fileid",
+        p->meta.settings.originals
+            ? "SELECT r.fileid, p.hash, p.bytes, p.original_hash, p.original FROM records r"
+              " LEFT JOIN pics.pictures p ON p.id = r.picture WHERE r.picture IS NOT NULL ORDER BY r.fileid"
+            : "SELECT r.fileid, p.hash, p.bytes, NULL, NULL FROM records r"
+              " LEFT JOIN pics.pictures p ON p.id = r.picture WHERE r.picture IS NOT NULL ORDER BY r.fileid",
         &stmt, err);
     while (!r && !(r = embedded_sql_row(p->db, stmt, &row, err)) && row) {
         bool missing = sqlite3_column_type(stmt, 1) == SQLITE_NULL;
-        const void *bytes = sqlite3_column_blob(stmt, 2);
-        size_t len = (size_t)sqlite3_column_bytes(stmt, 2);
-        if (!missing && XXH3_64bits(bytes, len) == (uint64_t)sqlite3_column_int64(stmt, 1))
+        if (!missing && is_as_written(stmt, 1) && (sqlite3_column_type(stmt, 3) == SQLITE_NULL || is_as_written(stmt, 3)))
             continue;
-        say(p, 1, "fileid %lld lost its thumbnail, which was %s", (long long)sqlite3_column_int64(stmt, 0),
-            missing ? "missing" : "damaged");
+        say(p, 1, "fileid %lld lost its thumbnail%s, which was %s", (long long)sqlite3_column_int64(stmt, 0),
+            p->meta.settings.originals ? " and its original" : "", missing ? "missing" : "damaged");
         r = remember(p, sqlite3_column_int64(stmt, 0), err);
     }
     sqlite3_finalize(stmt);
@@ -238,7 +247,7 @@ static void say_problem(void *user, const char *text)
 static enum result mend_content(struct repair *p, struct err *err)
 {
     char file[EMBEDDED_PATH_MAX];
-    bool pictures = p->meta.settings.thumbnails, renew = false, damaged = false;
+    bool pictures = embedded_keeps_pictures(&p->meta.settings), renew = false, damaged = false;
     enum result r = embedded_path(file, p->path, "pictures.db", err);
     if (!r && pictures) {
         renew = !is_whole(file);

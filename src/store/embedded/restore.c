@@ -146,7 +146,7 @@ static enum result restore_one(struct restore *g, const struct backup_collection
     if (r)
         return r;
     if (g->what->replace) {
-        r = embedded_registry_drop(g->e, name, err);
+        r = embedded_registry_drop(g->e, name, CLOCK_NO_DEADLINE, err);
         if (r == ERR_NOT_FOUND)
             r = ERR_OK;
     }

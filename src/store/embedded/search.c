@@ -319,7 +319,9 @@ enum result embedded_collection_find(struct embedded_collection *c, const struct
 enum result embedded_collection_search(struct embedded_collection *c, const struct store_query *query,
     int64_t deadline_ms, struct store_records *out, struct err *err)
 {
-    enum result r = embedded_collection_find(c, query, deadline_ms, out, err);
+    enum result r = embedded_collection_is(c, query->edition, err);
+    if (!r)
+        r = embedded_collection_find(c, query, deadline_ms, out, err);
     if (!r && query->part_count == 0 && (query->dimension == 0 || query->dimension == c->meta.settings.descriptor))
         embedded_past_add(&c->past, query->vector);
     return r;

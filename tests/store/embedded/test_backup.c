@@ -520,7 +520,7 @@ static void test_repair_thumbnails(void **state)
 {
     closed_shop();
     sql("pictures.db", "DELETE FROM pictures WHERE fileid = 1; UPDATE pictures SET bytes = x'00' WHERE fileid = 2;"
-                       "INSERT INTO pictures VALUES(3, 77, 0, x'00')");
+                       "INSERT INTO pictures(id, fileid, hash, bytes) VALUES(3, 77, 0, x'00')");
     OK(repair(false, err));
     assert_non_null(strstr(said, "fileid 1 lost its thumbnail, which was missing"));
     assert_non_null(strstr(said, "fileid 2 lost its thumbnail, which was damaged"));

@@ -503,7 +503,7 @@ static void test_damaged_thumbnail(void **state)
     store_close(store);
     sql(file_of("c", "pictures.db"),
         "UPDATE pictures SET bytes = x'414243' WHERE fileid = 1; DELETE FROM pictures WHERE fileid = 2;"
-        "INSERT INTO pictures VALUES(1, 77, 0, x'00')");
+        "INSERT INTO pictures(id, fileid, hash, bytes) VALUES(1, 77, 0, x'00')");
     open_store();
     REFUSED(ERR_CORRUPT, "thumbnail", store_thumbnail(store, "c", 1, 0, &b, err));
     REFUSED(ERR_NOT_FOUND, "thumbnail", store_thumbnail(store, "c", 2, 0, &b, err));
