@@ -18,10 +18,10 @@ BIG = page_server.BEYOND_DOUBLE + 1
 WORDS = {
     "en": {"drop": "Drop", "delete": "Delete", "save": "Save", "cancel": "Cancel", "retry": "Try these again",
            "tune": "Tune", "again": "Tune again", "untune": "Undo tuning", "eval": "What would tuning bring?", "tuned": "Tuned",
-           "cancelled": "Cancelled"},
+           "cancelled": "Cancelled", "reembed": "Re-embed"},
     "zh-CN": {"drop": "删除", "delete": "删除", "save": "保存", "cancel": "取消", "retry": "重试这些图片",
               "tune": "学习", "again": "重新学习", "untune": "撤销学习", "eval": "学习能带来什么？", "tuned": "已学习",
-              "cancelled": "已取消"},
+              "cancelled": "已取消", "reembed": "重新计算"},
 }
 
 
@@ -212,6 +212,30 @@ def test_a_collection_is_tuned_and_back(page, server, lessons):
     page.button(card, words(page, "untune")).click()
     page.wait(lambda: words(page, "tune") in page.texts(f"{card} button"))
     assert statistics(server, lessons)["tuned"] is False
+
+
+def test_a_collection_gets_another_model(page, server, shelf):
+    """By the button at its card; once from originals, once, where none are kept, from thumbnails."""
+    known = [one["name"] for one in json.loads(server.send("GET", "/v1/models")[2])["models"] if one.get("kind") != "mask"]
+    before = statistics(server, shelf)["model"]
+    other = next((one for one in known if one != before), None)
+    if other is None:
+        pytest.skip("one model only")
+    page.open_manage(server, "collections")
+    card = f"[data-name={shelf}]"
+    page.wait(lambda: page.all(card))
+    page.button(card, words(page, "reembed")).click()
+    box = dialog(page)
+    select, thumbnails = box.find_element(By.CSS_SELECTOR, "select"), box.find_element(By.CSS_SELECTOR, "input[type=checkbox]")
+    assert select.get_attribute("value") != before and options_of(select) == known
+    assert thumbnails.is_selected(), "no originals are kept here"
+    page.screenshot("reembed")
+    choose(select, other)
+    box.find_element(By.CSS_SELECTOR, "button[type=submit]").click()
+    assert re.search(r"\b4\b", wait_for_result(page, shelf))
+    assert statistics(server, shelf)["model"] == other
+    assert other in page.text(f"{card} .facts-row")
+    assert record(server, shelf, 2)["brief"]["big"] == BIG and page.fits()
 
 
 def test_a_job_is_cancelled(page, server, lessons):

@@ -6,7 +6,7 @@ import {say} from '../i18n.js';
 import {releaseIn, thumb} from '../thumbs.js';
 import {JobRow, follow} from './job_row.js';
 import {newCollection, noneYet} from './new_collection.js';
-import {bytes, button, complaint, confirmed, dialog, dialogActions, failed, field, heading, number, select} from './parts.js';
+import {bytes, button, check, complaint, confirmed, dialog, dialogActions, failed, field, heading, number, select} from './parts.js';
 import {dropCollection, evaluate, jobs, reembed, serverFacts, statistics, tune, untune} from './routes.js';
 
 const SHOWN = 7;
@@ -58,13 +58,16 @@ class Work {
   }
 }
 
-function askModel(name, list, work) {
-  const model = select(list.map((one) => [one.name, {text: one.name}]), null);
+/** Which model, and whether thumbnails will do, without which a collection that keeps no originals has nothing to go by. */
+function askModel({name, model: present, originals}, list, work) {
+  const other = list.find((one) => one.name !== present) ?? list[0];
+  const model = select(list.map((one) => [one.name, {text: one.name}]), other?.name);
+  const thumbnails = check('collection.reembed.thumbnails', originals !== true);
   dialog('collection.reembed.title', {name}, (close, head) => [make('form', {onsubmit: async (event) => {
     event.preventDefault();
     close();
-    await work.starter(() => reembed(name, model.value))({currentTarget: event.submitter});
-  }}, head, say(make('p'), 'collection.reembed.text'), field('overview.model', model),
+    await work.starter(() => reembed(name, model.value, thumbnails.input.checked))({currentTarget: event.submitter});
+  }}, head, say(make('p'), 'collection.reembed.text'), field('overview.model', model), thumbnails.label,
   dialogActions(button('cancel', close), button('collection.reembed', null, {look: 'primary', type: 'submit'})))]);
 }
 
@@ -82,7 +85,7 @@ function learningButtons(one, server, work) {
     buttons.push(button('collection.eval', work.starter(() => evaluate(name))));
   }
   if (server.can.reembed && one.count > 0) {
-    buttons.push(button('collection.reembed', () => askModel(name, server.models, work)));
+    buttons.push(button('collection.reembed', () => askModel(one, server.models, work)));
   }
   return buttons;
 }

@@ -15,6 +15,9 @@ function outcome(job) {
   if (job.kind === 'tune' && Number.isFinite(result.items)) {
     return say(make('p', {class: 'job-result'}), 'jobs.result.tune', {count: result.items, pictures: Number(result.rows)});
   }
+  if (job.kind === 'reembed' && Number.isFinite(result.records)) {
+    return say(make('p', {class: 'job-result'}), 'jobs.result.reembed', {count: result.records});
+  }
   if (job.kind === 'eval' && result.plain && result.tuned) {
     const percent = (figures) => Math.round(Number(figures.r1) * 100);
     return say(make('p', {class: 'job-result'}), 'jobs.result.eval', {before: percent(result.plain), after: percent(result.tuned)});

@@ -11,7 +11,7 @@ export const dropCollection = (collection) => json(at(collection), {method: 'DEL
 
 export const tune = (collection) => json(`${at(collection)}/tune`, {method: 'POST', ...body({})});
 export const untune = (collection) => json(`${at(collection)}/tune`, {method: 'DELETE'});
-export const reembed = (collection, model) => json(`${at(collection)}/reembed`, {method: 'POST', ...body({model})});
+export const reembed = (collection, model, thumbnails) => json(`${at(collection)}/reembed`, {method: 'POST', ...body({model, thumbnails})});
 
 export const evaluate = (collection) => json(`${at(collection)}/eval`, {method: 'POST', ...body({})});
 
