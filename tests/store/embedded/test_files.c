@@ -570,7 +570,9 @@ static void test_slots_are_reused(void **state)
             reopen();
     }
     assert_int_equal(stat(file_of("c", "vectors.f16"), &after), 0);
-    assert_int_equal(before.st_size, after.st_size);
+    /* A search behind the scenes (scale.c) keeps what it sees from being reused, so that one more lot may be needed; without
+       reuse there would be ten. */
+    assert_true(after.st_size <= 2 * before.st_size);
     assert_int_equal(search_all("c", -1), 1000);
     OK(check(err));
 }
