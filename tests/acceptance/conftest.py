@@ -40,6 +40,8 @@ def pytest_collection_modifyitems(config, items):
             item.add_marker(pytest.mark.skip(reason="takes minutes: give --slow"))
         if "LOOKALIKE_TEST_MILVUS" in os.environ and item.originalname in NOT_ON_MILVUS:
             item.add_marker(pytest.mark.skip(reason=NOT_ON_MILVUS[item.originalname]))
+        if "LOOKALIKE_TEST_MILVUS" in os.environ and item.path.name == "test_reembed.py":
+            item.add_marker(pytest.mark.skip(reason="a Milvus keeps no originals, and its vectors have the length they were made with"))
 
 
 @pytest.fixture(scope="session")
