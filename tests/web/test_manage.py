@@ -234,7 +234,7 @@ def test_a_collection_gets_another_model(page, server, shelf):
     box.find_element(By.CSS_SELECTOR, "button[type=submit]").click()
     page.wait(lambda: any(re.search(r"\b4\b", one) for one in page.texts(f"{card} .job-result")), LEARNING)
     assert statistics(server, shelf)["model"] == other
-    assert other in page.text(f"{card} .facts-row")
+    page.wait(lambda: any(other in one for one in page.texts(f"{card} .facts-row")))  # the card is drawn anew
     assert record(server, shelf, 2)["brief"]["big"] == BIG and page.fits()
 
 
