@@ -139,18 +139,31 @@ static enum result open_second(struct edition *x, bool *usable, struct err *err)
     return r;
 }
 
+/*
+ * What an earlier call left. Only what is known to be of no use goes: an error that may pass must not cost what took hours.
+ */
+static enum result reopen_second(struct edition *x, bool *usable, struct err *err)
+{
+    char file[EMBEDDED_PATH_MAX];
+    struct stat st;
+    enum result r = embedded_path(file, x->path, "origin.db", err);
+    if (r || stat(x->path, &st))
+        return r;
+    if (stat(file, &st) == 0) /* else a crash came while it was made */
+        r = open_second(x, usable, err);
+    if (*usable || (r && r != ERR_CORRUPT && r != ERR_UNSUPPORTED))
+        return r;
+    close_second(x);
+    return embedded_remove_folder(x->e->sys, x->path, err);
+}
+
 /* Goes on with what an earlier call left, where that is of use. */
 static enum result find_second(struct edition *x, struct err *err)
 {
-    struct stat st;
     bool usable = false;
     enum result r = embedded_registry_second(x->e, x->name, x->path, err);
-    if (r)
-        return r;
-    if (stat(x->path, &st) == 0 && (open_second(x, &usable, NULL) || !usable)) {
-        close_second(x);
-        r = embedded_remove_folder(x->e->sys, x->path, err);
-    }
+    if (!r)
+        r = reopen_second(x, &usable, err);
     if (r || usable)
         return r;
     r = make_second(x, err);

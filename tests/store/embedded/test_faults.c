@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "store/embedded/embedded.h"
+#include "store/reembed.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -238,6 +239,27 @@ static void verify(void)
     store_records_free(&r);
 }
 
+/* The same vectors by another model: what is stored can be told by verify(), and which edition it is by its settings. */
+static enum result make_again(void *user, const struct store_reembed_batch *batch, struct err *err)
+{
+    for (size_t i = 0; i < batch->count; i++) {
+        vector_of(batch->records[i].fileid, version[batch->records[i].fileid], batch->out + i * DIM);
+        batch->made[i] = true;
+    }
+    return ERR_OK;
+}
+
+static enum result reembed(struct err *problem)
+{
+    const struct store_reembed_options options = {.settings = {.model = "n", .dimension = DIM}, .make = make_again};
+    struct store_reembed_report report;
+    struct store_settings settings;
+    enum result r = store_reembed(store, "c", &options, &report, problem);
+    OK_TWICE(store_settings(store, "c", &settings, err));
+    assert_string_equal(settings.model, r ? "m" : "n"); /* what was answered is so */
+    return r;
+}
+
 static int step; /* of the work that comes next */
 
 /* One step; it is tried again until it works, which must be at the second time at the latest. */
@@ -268,10 +290,12 @@ static enum result do_step(struct err *err)
     case 7:
         return write_some(more, 2, 3, err);
     case 8:
+        return reembed(err);
+    case 9:
         r = store_drop(store, "c", 0, err);
         exists &= r != ERR_OK;
         return r;
-    case 9:
+    case 10:
         r = store_create(store, "c", &settings, 0, err);
         if (!r)
             memset(version, 0, sizeof version);
@@ -282,7 +306,7 @@ static enum result do_step(struct err *err)
     }
 }
 
-#define STEPS 11
+#define STEPS 12
 
 static size_t hidden_folders(void)
 {
@@ -323,7 +347,7 @@ static bool run(int n)
         /*
          * Twice in any case, so that opening for reading is among what can fail; else only after the failure.
          */
-        if (store && (step == 2 || step == 7 || (failed && !seen)))
+        if (store && (step == 2 || step == 7 || step == 8 || (failed && !seen)))
             verify();
         seen = failed != NULL;
     }
