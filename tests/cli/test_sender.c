@@ -127,8 +127,11 @@ static void test_stop(void **state)
     (void)state;
     struct fixture *f = start();
     f->options.lost_ms = 60000;
-    for (int i = 0; i < 4; i++)
-        assert_int_equal(cli_sender_push(f->sender, make_record("a.jpg", 10), clock_now_ms() + 5000), ERR_OK);
+    for (int i = 0; i < 4; i++) {
+        char name[16]; /* of its own: one that is written again while it is read is a failure */
+        snprintf(name, sizeof name, "stop%d.jpg", i);
+        assert_int_equal(cli_sender_push(f->sender, make_record(name, 10), clock_now_ms() + 5000), ERR_OK);
+    }
     usleep(20000);
     int64_t begin = clock_now_ms();
     atomic_store(&f->stop, true);
