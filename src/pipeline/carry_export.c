@@ -20,8 +20,9 @@ struct export {
     struct store_settings settings;
     uint32_t descriptor; /* floats of a row, as the store gives them */
     FILE *records, *vectors, *thumbnails;
-    struct buf text; /* lines, then a thumbnail */
-    uint64_t count, all, record_bytes, thumbnail_bytes;
+    FILE *originals; /* NULL: the collection keeps none */
+    struct buf text; /* lines, then a picture */
+    uint64_t count, all, record_bytes, thumbnail_bytes, original_bytes;
 };
 
 static int64_t deadline(void)
@@ -62,17 +63,18 @@ static enum result finish(struct export *x, FILE **file, struct err *err)
     return ok ? ERR_OK : err_set_errno(err, e, "cannot write to the export in %.300s", x->folder);
 }
 
-static enum result put_thumbnail(struct export *x, const struct store_record *record, struct buf *line, struct err *err)
+static enum result put_picture(struct export *x, const struct store_record *record, bool original, struct buf *line, struct err *err)
 {
+    uint64_t *bytes = original ? &x->original_bytes : &x->thumbnail_bytes;
     buf_clear(&x->text);
-    enum result r = store_thumbnail(x->store, x->collection, record->fileid, deadline(), &x->text, err);
-    if (r == ERR_NOT_FOUND) /* replaced or deleted since the page was read */
+    enum result r = (original ? store_original : store_thumbnail)(x->store, x->collection, record->fileid, deadline(), &x->text, err);
+    if (r == ERR_NOT_FOUND) /* replaced or deleted since the page was read; or it came without */
         return ERR_OK;
     if (r == ERR_OK)
-        r = put(x, x->thumbnails, x->text.data, x->text.len, err);
+        r = put(x, original ? x->originals : x->thumbnails, x->text.data, x->text.len, err);
     if (r == ERR_OK)
-        r = buf_appendf(line, ",\"thumbnail\":[%" PRIu64 ",%zu]", x->thumbnail_bytes, x->text.len);
-    x->thumbnail_bytes += x->text.len;
+        r = buf_appendf(line, ",\"%s\":[%" PRIu64 ",%zu]", original ? "original" : "thumbnail", *bytes, x->text.len);
+    *bytes += x->text.len;
     return r;
 }
 
@@ -87,7 +89,9 @@ static enum result put_record(struct export *x, const struct store_record *recor
     if (r == ERR_OK)
         r = buf_append_str(line, record->brief);
     if (r == ERR_OK && record->has_thumbnail)
-        r = put_thumbnail(x, record, line, err);
+        r = put_picture(x, record, false, line, err);
+    if (r == ERR_OK && x->originals)
+        r = put_picture(x, record, true, line, err);
     if (r == ERR_OK)
         r = buf_append_str(line, "}\n");
     if (r)
@@ -138,12 +142,14 @@ static enum result describe(struct export *x, struct buf *out)
         r = json_append_string(out, s->input, strlen(s->input));
     if (r == ERR_OK)
         r = buf_appendf(out,
-            ",\"dimension\":%" PRIu32 ",\"descriptor\":%" PRIu32 ",\"metric\":\"%s\",\"thumbnails\":%s,\"background\":%" PRIu32
+            ",\"dimension\":%" PRIu32 ",\"descriptor\":%" PRIu32 ",\"metric\":\"%s\",\"thumbnails\":%s,\"originals\":%s,\"background\":%" PRIu32
             ",\"records\":%" PRIu64 ",\n \"bytes\":{\"" CARRY_RECORDS "\":%" PRIu64 ",\"" CARRY_VECTORS "\":%" PRIu64
-            ",\"" CARRY_THUMBNAILS "\":%" PRIu64 "}}\n",
-            s->dimension, x->descriptor, metrics[s->metric], s->thumbnails ? "true" : "false", s->background, x->count,
-            x->record_bytes, x->count * x->descriptor * sizeof(float), x->thumbnail_bytes);
-    return r;
+            ",\"" CARRY_THUMBNAILS "\":%" PRIu64,
+            s->dimension, x->descriptor, metrics[s->metric], s->thumbnails ? "true" : "false", s->originals ? "true" : "false", s->background,
+            x->count, x->record_bytes, x->count * x->descriptor * sizeof(float), x->thumbnail_bytes);
+    if (r == ERR_OK && s->originals)
+        r = buf_appendf(out, ",\"" CARRY_ORIGINALS "\":%" PRIu64, x->original_bytes);
+    return r ? r : buf_append_str(out, "}}\n");
 }
 
 static bool sync_folder(const char *folder)
@@ -179,7 +185,7 @@ static enum result conclude(struct export *x, struct err *err)
 /* Only what an export has; the old one ends here. */
 static enum result make_room(const char *folder, bool replace, struct err *err)
 {
-    static const char *const names[] = {CARRY_COLLECTION, CARRY_RECORDS, CARRY_VECTORS, CARRY_THUMBNAILS};
+    static const char *const names[] = {CARRY_COLLECTION, CARRY_RECORDS, CARRY_VECTORS, CARRY_THUMBNAILS, CARRY_ORIGINALS};
     char path[PATH_MAX];
     if (strlen(folder) > PATH_MAX - 64)
         return err_set(err, ERR_INVALID, "the path of the folder is too long");
@@ -210,14 +216,16 @@ enum result carry_export(struct store *store, const char *collection, const char
     if (r)
         return r;
     x.descriptor = x.settings.dimension;
-    buf_init(&x.text, LIMIT_THUMBNAIL_BYTES + LIMIT_KIB);
+    buf_init(&x.text, LIMIT_BODY + LIMIT_KIB);
     if (!(x.records = open_in(&x, CARRY_RECORDS, err)) || !(x.vectors = open_in(&x, CARRY_VECTORS, err)) ||
         !(x.thumbnails = open_in(&x, CARRY_THUMBNAILS, err)))
         r = err->code;
+    if (r == ERR_OK && x.settings.originals && !(x.originals = open_in(&x, CARRY_ORIGINALS, err)))
+        r = err->code;
     if (r == ERR_OK)
         r = put_all(&x, err);
-    FILE **files[] = {&x.records, &x.vectors, &x.thumbnails};
-    for (size_t i = 0; i < 3; i++) {
+    FILE **files[] = {&x.records, &x.vectors, &x.thumbnails, &x.originals};
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
         enum result closed = finish(&x, files[i], r ? NULL : err);
         r = r ? r : closed;
     }
@@ -225,6 +233,6 @@ enum result carry_export(struct store *store, const char *collection, const char
         r = conclude(&x, err);
     buf_free(&x.text);
     if (r == ERR_OK)
-        *out = (struct carry_report){.records = x.count, .bytes = x.record_bytes + x.thumbnail_bytes + x.count * x.descriptor * sizeof(float)};
+        *out = (struct carry_report){.records = x.count, .bytes = x.record_bytes + x.thumbnail_bytes + x.original_bytes + x.count * x.descriptor * sizeof(float)};
     return r;
 }

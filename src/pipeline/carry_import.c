@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 
 #define BATCH 256
-#define BATCH_BYTES (16 * (size_t)LIMIT_MIB) /* of thumbnails in one write */
+#define BATCH_BYTES (16 * (size_t)LIMIT_MIB) /* of pictures in one write */
 #define DESCRIPTION_MAX (64 * LIMIT_KIB)
 #define PLAIN (JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE)
 
@@ -23,9 +23,10 @@ struct import {
     struct store_settings settings;
     uint64_t all, bytes, line; /* line: of records.jsonl */
     FILE *records, *vectors, *thumbnails;
+    FILE *originals; /* NULL: there are none */
     struct store_write writes[BATCH];
     char *tags[BATCH], *briefs[BATCH];
-    uint8_t *pictures[BATCH];
+    uint8_t *thumbs[BATCH], *files[BATCH];
     float *rows; /* BATCH of them */
     size_t count, picture_bytes;
 };
@@ -81,7 +82,7 @@ static enum result read_settings(struct import *m, struct json_object *root, str
     struct store_settings *s = &m->settings;
     int64_t version = 0, dimension = 0, descriptor = 0, background = 0, all = 0;
     const char *model = NULL, *metric = NULL;
-    bool found = false, thumbnails = false;
+    bool found = false, thumbnails = false, originals = false;
     size_t len = 0;
     enum result r = read_number(m, root, "lookalike_export", 1, 1, &version, err);
     if (r == ERR_OK)
@@ -98,6 +99,8 @@ static enum result read_settings(struct import *m, struct json_object *root, str
         return damaged(m, CARRY_COLLECTION " names no model", err);
     if (json_get_bool(root, "thumbnails", &found, &thumbnails, NULL) || !found)
         return damaged(m, CARRY_COLLECTION " has no usable \"thumbnails\"", err);
+    if (json_get_bool(root, "originals", &found, &originals, NULL)) /* exports of older versions do not say */
+        return damaged(m, CARRY_COLLECTION " has no usable \"originals\"", err);
     if (json_get_string(root, "metric", &found, &metric, &len, NULL) || !found)
         metric = "";
     size_t k = 0;
@@ -106,7 +109,7 @@ static enum result read_settings(struct import *m, struct json_object *root, str
     if (k == 3)
         return damaged(m, CARRY_COLLECTION " has no usable \"metric\"", err);
     *s = (struct store_settings){.dimension = (uint32_t)dimension, .descriptor = (uint32_t)descriptor, .metric = (enum store_metric)k,
-        .thumbnails = thumbnails, .background = (uint32_t)background};
+        .thumbnails = thumbnails, .originals = originals, .background = (uint32_t)background};
     snprintf(s->model, sizeof s->model, "%s", model);
     if (json_get_string(root, "input", &found, &model, &len, NULL) || (found && (len >= sizeof s->input || strlen(model) != len)))
         return damaged(m, CARRY_COLLECTION " has no usable \"input\"", err);
@@ -146,6 +149,8 @@ static enum result read_description(struct import *m, const char *as, struct err
         r = open_file(m, CARRY_VECTORS, sizes, &m->vectors, err);
     if (r == ERR_OK)
         r = open_file(m, CARRY_THUMBNAILS, sizes, &m->thumbnails, err);
+    if (r == ERR_OK && m->settings.originals)
+        r = open_file(m, CARRY_ORIGINALS, sizes, &m->originals, err);
     if (f)
         fclose(f);
     json_object_put(root);
@@ -172,23 +177,31 @@ static bool tags_are_right(struct json_object *tags)
     return true;
 }
 
-static enum result read_thumbnail(struct import *m, struct json_object *place, size_t i, struct err *err)
+/* A picture of the record that is being read, the caller's to free. */
+static enum result read_picture(struct import *m, struct json_object *root, bool original, uint8_t **out, size_t *length, struct err *err)
 {
-    if (!place)
+    const char *name = original ? "original" : "thumbnail";
+    FILE *file = original ? m->originals : m->thumbnails;
+    int64_t most = original ? LIMIT_BODY : LIMIT_THUMBNAIL_BYTES;
+    struct json_object *place = json_member(root, name);
+    char what[64];
+    if (!place || !file)
         return ERR_OK;
     bool two = json_object_is_type(place, json_type_array) && json_object_array_length(place) == 2;
     int64_t offset = two ? json_object_get_int64(json_object_array_get_idx(place, 0)) : -1;
     int64_t len = two ? json_object_get_int64(json_object_array_get_idx(place, 1)) : -1;
-    if (offset < 0 || len < 1 || len > LIMIT_THUMBNAIL_BYTES)
-        return bad_line(m, "\"thumbnail\" must be an offset and a length", err);
-    m->pictures[i] = malloc((size_t)len);
-    if (!m->pictures[i])
+    snprintf(what, sizeof what, "\"%s\" must be an offset and a length", name);
+    if (offset < 0 || len < 1 || len > most)
+        return bad_line(m, what, err);
+    uint8_t *bytes = malloc((size_t)len);
+    if (!bytes)
         return err_no_memory(err);
-    if (fseeko(m->thumbnails, (off_t)offset, SEEK_SET) || fread(m->pictures[i], 1, (size_t)len, m->thumbnails) != (size_t)len)
-        return bad_line(m, "the thumbnail is not in " CARRY_THUMBNAILS, err);
-    m->writes[i].thumbnail = m->pictures[i];
-    m->writes[i].thumbnail_len = (size_t)len;
+    *out = bytes;
+    *length = (size_t)len;
     m->picture_bytes += (size_t)len;
+    snprintf(what, sizeof what, "the %s is not in %s", name, original ? CARRY_ORIGINALS : CARRY_THUMBNAILS);
+    if (fseeko(file, (off_t)offset, SEEK_SET) || fread(bytes, 1, (size_t)len, file) != (size_t)len)
+        return bad_line(m, what, err);
     return ERR_OK;
 }
 
@@ -222,7 +235,11 @@ static enum result read_line(struct import *m, const char *text, size_t len, str
     w->tags = m->tags[i];
     w->brief = m->briefs[i];
     if (r == ERR_OK)
-        r = read_thumbnail(m, json_member(root, "thumbnail"), i, err);
+        r = read_picture(m, root, false, &m->thumbs[i], &w->thumbnail_len, err);
+    w->thumbnail = m->thumbs[i];
+    if (r == ERR_OK)
+        r = read_picture(m, root, true, &m->files[i], &w->original_len, err);
+    w->original = m->files[i];
     if (r == ERR_OK && fread(m->rows + i * d, sizeof(float), d, m->vectors) != d)
         r = bad_line(m, "there is no row for it in " CARRY_VECTORS, err);
     json_object_put(root);
@@ -234,9 +251,10 @@ static void release(struct import *m)
     for (size_t i = 0; i < m->count; i++) {
         free(m->tags[i]);
         free(m->briefs[i]);
-        free(m->pictures[i]);
+        free(m->thumbs[i]);
+        free(m->files[i]);
         m->tags[i] = m->briefs[i] = NULL;
-        m->pictures[i] = NULL;
+        m->thumbs[i] = m->files[i] = NULL;
     }
     m->count = m->picture_bytes = 0;
 }
@@ -336,8 +354,8 @@ enum result carry_import(struct store *store, const char *folder, const char *as
     release(m);
     if (r == ERR_OK)
         *out = (struct carry_report){.records = m->all, .bytes = m->bytes};
-    FILE *const files[] = {m->records, m->vectors, m->thumbnails};
-    for (size_t i = 0; i < 3; i++)
+    FILE *const files[] = {m->records, m->vectors, m->thumbnails, m->originals};
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++)
         if (files[i])
             fclose(files[i]);
     free(m->rows);

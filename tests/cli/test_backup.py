@@ -162,6 +162,27 @@ def test_export_and_import_over_a_server(run, server, name, pictures, backups):
         assert (second / file).read_bytes() == (place / file).read_bytes()
 
 
+def test_an_export_has_the_originals_where_they_are_kept(run, tmp_path, pictures):
+    place = tmp_path / "x"
+    for command in (["collection", "create", "shop", "--originals"], ["import", "shop", pictures], ["export", "shop", place],
+                    ["import", "copy", place], ["export", "copy", tmp_path / "y"]):
+        done = run(*command, "--data", tmp_path / "data")
+        assert done.returncode == 0, done.stderr
+    assert files_of(place) == {"collection.json", "records.jsonl", "vectors.f32", "thumbnails.bin", "originals.bin"}
+    about = json.loads((place / "collection.json").read_text())
+    originals = (place / "originals.bin").read_bytes()
+    assert about["originals"] is True and about["bytes"]["originals.bin"] == len(originals)
+    for line in (place / "records.jsonl").read_text().splitlines():
+        record = json.loads(line)
+        at, size = record["original"]
+        assert originals[at:at + size] == (pictures / record["brief"]["path"]).read_bytes()
+    for file in ("records.jsonl", "originals.bin"):
+        assert (tmp_path / "y" / file).read_bytes() == (place / file).read_bytes()
+    (place / "originals.bin").write_bytes(originals[:-1])
+    done = run("import", "broken", place, "--data", tmp_path / "data")
+    assert done.returncode == 3 and "originals.bin" in done.stderr
+
+
 @pytest.fixture
 def exported(run, tmp_path, pictures):
     """A small export made without a server: tmp/x, and its store in tmp/data."""
