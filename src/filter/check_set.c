@@ -178,7 +178,7 @@ enum result filter_check_contains(struct parse *p, enum filter_node_kind kind, s
 enum result filter_check_length(struct parse *p, struct operand *field, struct operand *out)
 {
     char text[FILTER_QUOTE_MAX];
-    if (field->field.kind != FILTER_TAGS && field->field.kind != FILTER_BRIEF)
+    if (field->field.kind == FILTER_FILEID || field->field.kind == FILTER_ITEMID)
         return filter_fail(p, field->start, "array_length takes tags or a list in brief, and %s is no list",
             quote(p, field, text));
     *out = (struct operand){

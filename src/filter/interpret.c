@@ -322,7 +322,7 @@ static bool test_arith(const struct filter_node *n, struct json_object *v)
 static bool test_length(const struct filter_node *n, struct json_object *v)
 {
     if (!json_object_is_type(v, json_type_array))
-        return n->op == FILTER_NE;
+        return n->op == FILTER_NE && (v || n->field.kind != FILTER_TAG);
     int64_t length = (int64_t)json_object_array_length(v);
     return holds(n->op, length<n->value.i, length == n->value.i, length> n->value.i);
 }

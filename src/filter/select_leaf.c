@@ -187,7 +187,7 @@ static enum result brief_rows(const struct filter_select *s, const struct filter
 static enum result tag_rows(const struct filter_select *s, const struct filter_leaf *leaf, uint64_t *yes)
 {
     struct filter_passed passed;
-    if (leaf->node->field.index >= LIMIT_TAGS)
+    if (leaf->node->field.index >= LIMIT_TAGS || leaf->node->kind == FILTER_LENGTH) /* a tag is no list */
         return ERR_OK;
     enum result r = filter_pass_strings(leaf, &s->c->tags, &passed);
     if (r)

@@ -338,7 +338,10 @@ static void say_arith(struct chance *c, struct buf *out)
 static void say_length(struct chance *c, struct buf *out)
 {
     say(out, "array_length(");
-    if (chance_below(c, 2))
+    uint32_t field = chance_below(c, 12);
+    if (field == 0)
+        say(out, "tags[%u]", chance_below(c, 12));
+    else if (field < 6)
         say(out, "tags");
     else
         say_path(c, out);

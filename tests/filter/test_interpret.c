@@ -173,6 +173,12 @@ static const struct {
     {"array_length(tags) == 4", 1},
     {"array_length(tags) != 4", 0},
     {"array_length(tags) > 9223372036854775806", 0},
+    {"array_length(tags[1]) == 1 or array_length(tags[1]) < 9 or array_length(tags[1]) >= 0", 0}, /* a string */
+    {"array_length(tags[3]) == 0 or array_length(tags[3]) <= 0 or array_length(tags[3]) > -1", 0},
+    {"array_length(tags[1]) != 1 and array_length(tags[3]) != 0", 1},
+    {"not (array_length(tags[1]) == 1)", 1},
+    {"array_length(tags[4]) != 1 or array_length(tags[99999999999]) != 1", 0}, /* beyond the end */
+    {"not (array_length(tags[4]) == 1)", 1},
     {"tags == [\"a\", \"b\", \"abc\", \"\"]", 1},
     {"tags == [\"a\", \"b\"]", 0},
     {"tags != [\"a\", \"b\"]", 1},
@@ -279,6 +285,8 @@ static const struct {
     {"tags[0] == tags[1]", FILTER_UNKNOWN},
     {"array_contains(tags, \"a\")", FILTER_UNKNOWN},
     {"array_length(tags) != 3", FILTER_UNKNOWN},
+    {"array_length(tags[0]) == 3", FILTER_UNKNOWN},
+    {"array_length(tags[0]) != 3", FILTER_UNKNOWN},
     {"brief is null", FILTER_TRUE},
     {"tags is null", FILTER_TRUE},
     {"tags is not null", FILTER_FALSE},

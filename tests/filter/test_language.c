@@ -115,7 +115,9 @@ static const struct {
     {"fileid + itemid == 11", REFUSED}, {"fileid * 2 + 1 == 3", REFUSED}, {"fileid / 0 == 1", REFUSED}, {"fileid % 0 == 1", REFUSED},
     {"fileid ** 2 == 4", REFUSED}, {"brief[\"f\"] % 1.5 == 1", REFUSED}, {"array_length(tags) + 1 == 2", REFUSED},
     {"array_length(tags) == 2.2", REFUSED}, {"0 < array_length(tags) < 2", REFUSED}, {"array_length(fileid) == 1", REFUSED},
-    {"array_length(brief[\"l\"]) == 3", 1}, {"fileid + \"a\" == 1", REFUSED}, {"fileid + true == 1", REFUSED}, {"fileid == 7 / 2", 4},
+    {"array_length(brief[\"l\"]) == 3", 1}, {"array_length(tags[0]) >= 0", 0}, {"array_length(tags[0]) != 1", 13},
+    {"array_length(tags[1]) != 2", 9}, {"not (array_length(tags[1]) == 2)", ALL}, {"array_length(tags[\"0\"]) == 1", REFUSED},
+    {"fileid + \"a\" == 1", REFUSED}, {"fileid + true == 1", REFUSED}, {"fileid == 7 / 2", 4},
     {"brief[\"n\"] == -7 / 2 * 2 - 1", 2}, {"fileid == 9223372036854775807 + 1", 0}, {"brief[\"n\"] % 2 == -1", 2},
     {"brief[\"n\"] / 2 == -3", 2}, {"fileid + 1", REFUSED}, {"true + 1 == 2", REFUSED}, {"\"a\" + \"b\" == \"ab\"", REFUSED},
     /* like */

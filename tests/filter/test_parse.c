@@ -74,6 +74,7 @@ static const struct {
     {"json_contains_all(tags, ['a',]) or array_contains_any(brief['b'], [])",
         "(json_contains_all(tags, [\"a\"])) or (json_contains_any(brief[\"b\"], []))"},
     {"ARRAY_LENGTH(brief) != 0", "array_length(brief) != 0"},
+    {"2 < array_length(tags[10])", "array_length(tags[10]) > 2"},
     /* precedence and association */
     {"fileid == 2**3**2", "fileid == 64"},
     {"fileid == -2 ** 2", "fileid == -4"},
@@ -318,7 +319,9 @@ static const struct {
     {"fileid in itemid", 11, "list of constants"},
     {"fileid in [fileid]", 12, "constants"},
     {"array_length(fileid) == 1", 14, "no list"},
-    {"array_length(tags[0]) == 1", 14, "no list"},
+    {"array_length(itemid) == 1", 14, "no list"},
+    {"array_length(tags[0]) == 'a'", 26, "integer"},
+    {"array_length(tags[0]) + 1 == 2", 1, "array_length"},
     {"array_length(tags) == 2.2", 23, "integer"},
     {"array_length(tags) + 1 == 2", 1, "array_length"},
     {"0 < array_length(tags) < 5", 1, "condition"},

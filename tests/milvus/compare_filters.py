@@ -83,6 +83,9 @@ def why(text, record, theirs):
         return "exists: null counts as there" if theirs and value is None else None
     if " like " in text:
         return "like: only % at the end is a wildcard, \"\" is a prefix of all" if like_of_23(text, value) == theirs else None
+    if text.startswith("array_length(tags["):
+        same = len(record["tags"]) == int(text.split()[-1])
+        return "array_length of a tag: that of all tags" if theirs == (same == (" == " in text)) else None
     if text.startswith("array_length"):
         return "array_length of what is no list: != is false" if not theirs and "!=" in text and not isinstance(value, list) else None
     if " % " in text:
