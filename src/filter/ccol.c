@@ -317,7 +317,7 @@ void filter_ccol_present(const struct filter_ccol *col, uint64_t *words)
 /* Differences in low … low + span. The comparison of unsigned distances is one the compiler makes vectors of.
  */
 #define DEFINE_RANGE(type)                                                                                   \
-    FILTER_INLINED void either_##type(                                                                       \
+    FILTER_INLINED void range_##type(                                                                        \
         const struct filter_chunk *c, uint64_t low, uint64_t span, uint64_t *words)                          \
     {                                                                                                        \
         const type *deltas = c->deltas;                                                                      \
@@ -331,19 +331,8 @@ void filter_ccol_present(const struct filter_ccol *col, uint64_t *words)
             words[i] |= filter_pack(flags) & c->present[i];                                                  \
         }                                                                                                    \
     }                                                                                                        \
-    static void plain_##type(const struct filter_chunk *c, uint64_t low, uint64_t span, uint64_t *words)     \
-    {                                                                                                        \
-        either_##type(c, low, span, words);                                                                  \
-    }                                                                                                        \
-    FILTER_WIDE static void wide_##type(                                                                     \
-        const struct filter_chunk *c, uint64_t low, uint64_t span, uint64_t *words)                          \
-    {                                                                                                        \
-        either_##type(c, low, span, words);                                                                  \
-    }                                                                                                        \
-    static void range_##type(const struct filter_chunk *c, uint64_t low, uint64_t span, uint64_t *words)     \
-    {                                                                                                        \
-        (filter_wide() ? wide_##type : plain_##type)(c, low, span, words);                                   \
-    }
+    FILTER_TWICE(void, range_##type,                                                                         \
+        (const struct filter_chunk *c, uint64_t low, uint64_t span, uint64_t *words), (c, low, span, words))
 DEFINE_RANGE(uint8_t)
 DEFINE_RANGE(uint16_t)
 DEFINE_RANGE(uint32_t)
@@ -362,16 +351,16 @@ static void range_dense(const struct filter_chunk *c, uint64_t low, uint64_t hig
             words[i] |= c->present[i];
         return;
     case 1:
-        range_uint8_t(c, low, high - low, words);
+        range_uint8_t_best()(c, low, high - low, words);
         return;
     case 2:
-        range_uint16_t(c, low, high - low, words);
+        range_uint16_t_best()(c, low, high - low, words);
         return;
     case 4:
-        range_uint32_t(c, low, high - low, words);
+        range_uint32_t_best()(c, low, high - low, words);
         return;
     default:
-        range_uint64_t(c, low, high - low, words);
+        range_uint64_t_best()(c, low, high - low, words);
     }
 }
 

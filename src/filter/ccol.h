@@ -60,8 +60,13 @@ void filter_ccol_table(const struct filter_ccol *col, const uint8_t *table, uint
 uint64_t filter_ccol_block(const struct filter_ccol *col, uint32_t block, uint64_t keys[64]);
 
 /*
- * A loop that gains from AVX2 is an INLINED function of plain C in two functions, one of them WIDE, and filter_wide() says
- * which to call. Both compute the same: AVX2 alone lets no compiler fuse products with sums.
+ * A loop that gains from AVX2 is an INLINED function of plain C, which FILTER_TWICE() puts into two others, one of
+ * them WIDE; NAME_best() gives the one for this machine. Both compute the same: AVX2 alone lets no compiler fuse
+ * products with sums.
+ *
+ *     FILTER_INLINED void add(int *a, int n) { … }
+ *     FILTER_TWICE(void, add, (int *a, int n), (a, n))
+ *     … add_best()(a, n);
  */
 #define FILTER_INLINED static inline __attribute__((always_inline))
 #if defined(__x86_64__)
@@ -69,10 +74,19 @@ uint64_t filter_ccol_block(const struct filter_ccol *col, uint32_t block, uint64
 #else
 #define FILTER_WIDE
 #endif
-static inline bool filter_wide(void)
-{
-    return (cpu_features() & CPU_AVX2) != 0;
-}
+#define FILTER_TWICE(result, name, parameters, arguments)                                                    \
+    static result name##_plain parameters                                                                    \
+    {                                                                                                        \
+        return name arguments;                                                                               \
+    }                                                                                                        \
+    FILTER_WIDE static result name##_wide parameters                                                         \
+    {                                                                                                        \
+        return name arguments;                                                                               \
+    }                                                                                                        \
+    static result(*name##_best(void)) parameters                                                             \
+    {                                                                                                        \
+        return cpu_features() & CPU_AVX2 ? name##_wide : name##_plain;                                       \
+    }
 
 static inline uint64_t filter_key_int(int64_t v)
 {

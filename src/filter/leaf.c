@@ -33,11 +33,6 @@ static bool op_holds(enum filter_op op, int order)
     }
 }
 
-static double constant_double(const struct filter_value *v)
-{
-    return v->kind == FILTER_INT ? (double)v->i : v->f;
-}
-
 static bool is_number(const struct filter_value *v)
 {
     return v->kind == FILTER_INT || v->kind == FILTER_FLOAT;
@@ -105,7 +100,7 @@ bool filter_leaf_int_span(const struct filter_leaf *leaf, struct filter_span *ou
 
 static void cut_keys(enum filter_op op, const struct filter_value *c, uint64_t *low, uint64_t *high)
 {
-    uint64_t key = filter_key_double(constant_double(c));
+    uint64_t key = filter_key_double(filter_constant_double(c));
     if (op == FILTER_GE || op == FILTER_EQ || op == FILTER_GT)
         *low = op == FILTER_GT ? key + 1 : key;
     if (op == FILTER_LE || op == FILTER_EQ || op == FILTER_LT)
@@ -213,7 +208,7 @@ static enum result prepare_list(struct filter_leaf *leaf)
         const struct filter_value *v = &list->list.items[i];
         struct filter_span span = {INT64_MIN, INT64_MAX};
         if (is_number(v)) {
-            leaf->doubles[leaf->double_count++] = constant_double(v);
+            leaf->doubles[leaf->double_count++] = filter_constant_double(v);
             if (cut_span(FILTER_EQ, v, &span))
                 leaf->spans[leaf->span_count++] = span;
         } else if (v->kind == FILTER_STRING) {
@@ -408,50 +403,36 @@ FILTER_INLINED void arith_doubles(enum filter_arith op, double k, const double i
 
 enum { FEW_DOUBLES = 8 }; /* compared one after the other, more are looked up */
 
-#define MASK(v, op, c)                                                                                       \
+#define MASK(op)                                                                                             \
     for (int i = 0; i < 64; i++)                                                                             \
         flags[i] = v[i] op c;                                                                                \
     return filter_pack(flags)
 
-FILTER_INLINED uint64_t compare_ints(enum filter_op op, const int64_t v[64], int64_t c)
-{
-    uint8_t flags[64];
-    switch (op) {
-    case FILTER_LT:
-        MASK(v, <, c);
-    case FILTER_LE:
-        MASK(v, <=, c);
-    case FILTER_GT:
-        MASK(v, >, c);
-    case FILTER_GE:
-        MASK(v, >=, c);
-    default:
-        MASK(v, ==, c);
+#define DEFINE_COMPARE(type)                                                                                 \
+    FILTER_INLINED uint64_t compare_##type(enum filter_op op, const type v[64], type c)                      \
+    {                                                                                                        \
+        uint8_t flags[64];                                                                                   \
+        switch (op) {                                                                                        \
+        case FILTER_LT:                                                                                      \
+            MASK(<);                                                                                         \
+        case FILTER_LE:                                                                                      \
+            MASK(<=);                                                                                        \
+        case FILTER_GT:                                                                                      \
+            MASK(>);                                                                                         \
+        case FILTER_GE:                                                                                      \
+            MASK(>=);                                                                                        \
+        default:                                                                                             \
+            MASK(==);                                                                                        \
+        }                                                                                                    \
     }
-}
-
-FILTER_INLINED uint64_t compare_doubles(enum filter_op op, const double v[64], double c)
-{
-    uint8_t flags[64];
-    switch (op) {
-    case FILTER_LT:
-        MASK(v, <, c);
-    case FILTER_LE:
-        MASK(v, <=, c);
-    case FILTER_GT:
-        MASK(v, >, c);
-    case FILTER_GE:
-        MASK(v, >=, c);
-    default:
-        MASK(v, ==, c);
-    }
-}
+DEFINE_COMPARE(int64_t)
+DEFINE_COMPARE(double)
 
 FILTER_INLINED uint64_t arith_double_block(const struct filter_leaf *leaf, const double in[64])
 {
     double out[64];
-    arith_doubles(leaf->node->arith, constant_double(&leaf->node->operand), in, out);
-    return compare_doubles(leaf->op, out, constant_double(&leaf->node->value));
+    arith_doubles(leaf->node->arith, filter_constant_double(&leaf->node->operand), in, out);
+    return compare_double(leaf->op, out, filter_constant_double(&leaf->node->value));
 }
 
 FILTER_INLINED uint64_t arith_int_block(const struct filter_leaf *leaf, const int64_t in[64])
@@ -460,7 +441,7 @@ FILTER_INLINED uint64_t arith_int_block(const struct filter_leaf *leaf, const in
     if (n->operand.kind == FILTER_INT) {
         int64_t out[64];
         arith_ints(n->arith, n->operand.i, in, out);
-        return compare_ints(leaf->op, out, n->value.i);
+        return compare_int64_t(leaf->op, out, n->value.i);
     }
     double doubles[64];
     for (int i = 0; i < 64; i++)
@@ -468,8 +449,9 @@ FILTER_INLINED uint64_t arith_int_block(const struct filter_leaf *leaf, const in
     return arith_double_block(leaf, doubles);
 }
 
-FILTER_INLINED uint64_t int_block(const struct filter_leaf *leaf, const uint64_t keys[64])
+FILTER_INLINED uint64_t int_block(const void *user, const uint64_t keys[64])
 {
+    const struct filter_leaf *leaf = user;
     uint64_t mask = 0;
     if (leaf->node->kind == FILTER_IN) {
         for (int i = 0; i < 64; i++)
@@ -484,23 +466,16 @@ FILTER_INLINED uint64_t int_block(const struct filter_leaf *leaf, const uint64_t
     return arith_int_block(leaf, ints);
 }
 
-static uint64_t int_block_plain(const void *leaf, const uint64_t keys[64])
-{
-    return int_block(leaf, keys);
-}
-
-FILTER_WIDE static uint64_t int_block_wide(const void *leaf, const uint64_t keys[64])
-{
-    return int_block(leaf, keys);
-}
+FILTER_TWICE(uint64_t, int_block, (const void *user, const uint64_t keys[64]), (user, keys))
 
 filter_block_fn filter_leaf_int_block(void)
 {
-    return filter_wide() ? int_block_wide : int_block_plain;
+    return int_block_best();
 }
 
-FILTER_INLINED uint64_t double_block(const struct filter_leaf *leaf, const uint64_t keys[64])
+FILTER_INLINED uint64_t double_block(const void *user, const uint64_t keys[64])
 {
+    const struct filter_leaf *leaf = user;
     uint64_t mask = 0;
     if (leaf->node->kind == FILTER_ARITH) {
         double doubles[64];
@@ -522,19 +497,11 @@ FILTER_INLINED uint64_t double_block(const struct filter_leaf *leaf, const uint6
     return mask;
 }
 
-static uint64_t double_block_plain(const void *leaf, const uint64_t keys[64])
-{
-    return double_block(leaf, keys);
-}
-
-FILTER_WIDE static uint64_t double_block_wide(const void *leaf, const uint64_t keys[64])
-{
-    return double_block(leaf, keys);
-}
+FILTER_TWICE(uint64_t, double_block, (const void *user, const uint64_t keys[64]), (user, keys))
 
 filter_block_fn filter_leaf_double_block(void)
 {
-    return filter_wide() ? double_block_wide : double_block_plain;
+    return double_block_best();
 }
 
 /* --- single values
@@ -616,7 +583,7 @@ static bool equals(const struct filter_blob *v, const struct filter_value *c)
     case FILTER_BLOB_INT:
         return c->kind == FILTER_INT ? v->i == c->i : c->kind == FILTER_FLOAT && (double)v->i == c->f;
     case FILTER_BLOB_FLOAT:
-        return is_number(c) && v->f == constant_double(c);
+        return is_number(c) && v->f == filter_constant_double(c);
     case FILTER_BLOB_STRING:
         return c->kind == FILTER_STRING && order_bytes(v->s, c->s) == 0;
     case FILTER_BLOB_ARRAY:

@@ -36,6 +36,12 @@ struct filter_leaf {
 enum result filter_leaf_init(struct filter_leaf *leaf, const struct filter_node *node) ERR_MUST_USE;
 void filter_leaf_free(struct filter_leaf *leaf);
 
+/* A constant that is a number, as it is compared with doubles. */
+static inline double filter_constant_double(const struct filter_value *v)
+{
+    return v->kind == FILTER_INT ? (double)v->i : v->f;
+}
+
 /* Each is false for a leaf that has nothing to do with the type. */
 bool filter_leaf_int(const struct filter_leaf *leaf, int64_t v);
 bool filter_leaf_double(const struct filter_leaf *leaf, double v);

@@ -51,19 +51,14 @@ static double compute_double(enum filter_arith op, double v, double k)
     }
 }
 
-static double constant_double(const struct filter_value *v)
-{
-    return v->kind == FILTER_INT ? (double)v->i : v->f;
-}
-
 /* Is what is computed from the key below the constant (-1), equal or above? */
 static int order_at(const struct steps *s, uint64_t key)
 {
     const struct filter_node *n = s->leaf->node;
     if (s->ints && n->operand.kind == FILTER_INT)
         return order_ints(compute_int(n->arith, filter_int_key(key), n->operand.i), n->value.i);
-    double v = s->ints ? (double)filter_int_key(key) : filter_double_key(key), c = constant_double(&n->value);
-    v = compute_double(n->arith, v, constant_double(&n->operand));
+    double v = s->ints ? (double)filter_int_key(key) : filter_double_key(key), c = filter_constant_double(&n->value);
+    v = compute_double(n->arith, v, filter_constant_double(&n->operand));
     return (v > c) - (v < c);
 }
 
@@ -160,8 +155,8 @@ bool filter_leaf_arith_spans(const struct filter_leaf *leaf, const struct filter
     const struct filter_node *n = leaf->node;
     const struct steps s = {leaf, ints};
     struct filter_key_span parts[2] = {{filter_key_double(-INFINITY), filter_key_double(INFINITY)}};
-    double k = constant_double(&n->operand);
-    if (n->arith == FILTER_MOD || !isfinite(k) || !isfinite(constant_double(&n->value)))
+    double k = filter_constant_double(&n->operand);
+    if (n->arith == FILTER_MOD || !isfinite(k) || !isfinite(filter_constant_double(&n->value)))
         return false;
     if (!ints && n->arith == FILTER_MUL && k == 0)
         return false;

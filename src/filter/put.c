@@ -142,24 +142,29 @@ static enum result set(struct put *p, struct filter_ccol *col, uint64_t key)
     return filter_ccol_set(col, p->row, key, p->c->dense_from);
 }
 
-/* A code for bytes, in a column of the row. */
-static enum result set_code(struct put *p, struct filter_ccol *col, struct filter_dict *dict,
-    struct filter_bytes s, uint32_t *code)
+/* A code that is held, in a column of the row; released where that fails. */
+static enum result set_held(struct put *p, struct filter_ccol *col, struct filter_dict *dict, uint32_t code)
 {
-    enum result r = filter_dict_hold(dict, s.data, s.len, code);
+    enum result r = set(p, col, code);
     if (r)
-        return r;
-    r = set(p, col, *code);
-    if (r)
-        filter_dict_release(dict, *code);
+        filter_dict_release(dict, code);
     return r;
+}
+
+/* A code for bytes, in a column of the row. */
+static enum result set_code(
+    struct put *p, struct filter_ccol *col, struct filter_dict *dict, struct filter_bytes s)
+{
+    uint32_t code;
+    enum result r = filter_dict_hold(dict, s.data, s.len, &code);
+    return r ? r : set_held(p, col, dict, code);
 }
 
 static enum result put_blob(struct put *p, uint32_t path, enum filter_kind kind)
 {
     struct filter_path *at = &p->c->paths[path];
     struct filter_bytes blob = {p->scratch.data, p->scratch.len};
-    return set_code(p, &at->kinds[kind], &at->blobs, blob, &(uint32_t){0});
+    return set_code(p, &at->kinds[kind], &at->blobs, blob);
 }
 
 static enum result put_array(struct put *p, uint32_t path, struct json_object *v)
@@ -232,7 +237,7 @@ static enum result put_value(struct put *p, uint32_t path, struct json_object *v
         return put_number(p, path, v);
     case json_type_string:
         return set_code(p, &at->kinds[FILTER_KIND_STRING], &at->strings,
-            (struct filter_bytes){json_object_get_string(v), (size_t)json_object_get_string_len(v)}, &(uint32_t){0});
+            (struct filter_bytes){json_object_get_string(v), (size_t)json_object_get_string_len(v)});
     case json_type_array:
         return put_array(p, path, v);
     case json_type_object:
@@ -279,9 +284,10 @@ static enum result put_tags(struct put *p, struct json_object *tags)
     enum result r = set(p, &c->tag_count, count);
     for (size_t i = 0; !r && i < count; i++) {
         struct json_object *tag = json_object_array_get_idx(tags, i);
-        struct filter_bytes s = {json_object_get_string(tag), (size_t)json_object_get_string_len(tag)};
         uint32_t code = 0;
-        r = set_code(p, &c->tag_at[i], &c->tags, s, &code);
+        r = filter_dict_hold(&c->tags, json_object_get_string(tag), (size_t)json_object_get_string_len(tag), &code);
+        if (!r)
+            r = set_held(p, &c->tag_at[i], &c->tags, code);
         if (!r)
             r = posting_of(c, code);
         if (!r)
@@ -369,7 +375,7 @@ static enum result put_parsed(
     if (!r)
         r = put_brief(p, brief);
     if (!r && brief)
-        r = set_code(p, &c->shape, &c->shapes, (struct filter_bytes){p->shape.data, p->shape.len}, &(uint32_t){0});
+        r = set_code(p, &c->shape, &c->shapes, (struct filter_bytes){p->shape.data, p->shape.len});
     if (r) {
         remove_paths(c, (struct filter_bytes){p->shape.data, p->shape.len}, p->row);
         filter_columns_remove(c, p->row);

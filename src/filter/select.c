@@ -138,44 +138,28 @@ static int32_t *rank_tags(const struct filter_dict *tags)
         flags[i] = a[i] op b[i];                                                                             \
     return filter_pack(flags)
 
-FILTER_INLINED uint64_t compare_keys(enum filter_op op, const uint64_t a[64], const uint64_t b[64])
-{
-    uint8_t flags[64];
-    switch (op) {
-    case FILTER_LT:
-        COMPARE(<);
-    case FILTER_LE:
-        COMPARE(<=);
-    case FILTER_GT:
-        COMPARE(>);
-    case FILTER_GE:
-        COMPARE(>=);
-    case FILTER_EQ:
-        COMPARE(==);
-    default:
-        COMPARE(!=);
+/* Ranks and orders of tags are int32_t because four of them are compared where two keys would be. */
+#define DEFINE_COMPARE(type)                                                                                 \
+    FILTER_INLINED uint64_t compare_##type(enum filter_op op, const type a[64], const type b[64])            \
+    {                                                                                                        \
+        uint8_t flags[64];                                                                                   \
+        switch (op) {                                                                                        \
+        case FILTER_LT:                                                                                      \
+            COMPARE(<);                                                                                      \
+        case FILTER_LE:                                                                                      \
+            COMPARE(<=);                                                                                     \
+        case FILTER_GT:                                                                                      \
+            COMPARE(>);                                                                                      \
+        case FILTER_GE:                                                                                      \
+            COMPARE(>=);                                                                                     \
+        case FILTER_EQ:                                                                                      \
+            COMPARE(==);                                                                                     \
+        default:                                                                                             \
+            COMPARE(!=);                                                                                     \
+        }                                                                                                    \
     }
-}
-
-/* Ranks and orders are few, and four of them are compared where two keys would be. */
-FILTER_INLINED uint64_t compare_small(enum filter_op op, const int32_t a[64], const int32_t b[64])
-{
-    uint8_t flags[64];
-    switch (op) {
-    case FILTER_LT:
-        COMPARE(<);
-    case FILTER_LE:
-        COMPARE(<=);
-    case FILTER_GT:
-        COMPARE(>);
-    case FILTER_GE:
-        COMPARE(>=);
-    case FILTER_EQ:
-        COMPARE(==);
-    default:
-        COMPARE(!=);
-    }
-}
+DEFINE_COMPARE(uint64_t)
+DEFINE_COMPARE(int32_t)
 
 /* The same for tags, of which keys are only codes. Rows that are not in `both` have none. */
 FILTER_INLINED uint64_t compare_tags(const struct filter_select *s, enum filter_op op, const int32_t *rank,
@@ -196,7 +180,7 @@ FILTER_INLINED uint64_t compare_tags(const struct filter_select *s, enum filter_
                 filter_dict_get(&s->c->tags, (uint32_t)a[i]), filter_dict_get(&s->c->tags, (uint32_t)b[i]));
         }
     }
-    return compare_small(op, x, y);
+    return compare_int32_t(op, x, y);
 }
 
 /* What the rows of one block say to `left op right`. */
@@ -211,22 +195,17 @@ FILTER_INLINED uint64_t compare_block(
     if (!both)
         return 0;
     bool tags = n->field.kind == FILTER_TAG;
-    return (tags ? compare_tags(s, n->op, rank, a, b, both) : compare_keys(n->op, a, b)) & both;
+    return (tags ? compare_tags(s, n->op, rank, a, b, both) : compare_uint64_t(n->op, a, b)) & both;
 }
 
-static void compare_plain(
+FILTER_INLINED void compare_blocks(
     const struct filter_select *s, const struct filter_node *n, const int32_t *rank, uint64_t *yes)
 {
     for (uint32_t block = 0; block < s->words; block++)
         yes[block] = compare_block(s, n, rank, block);
 }
-
-FILTER_WIDE static void compare_wide(
-    const struct filter_select *s, const struct filter_node *n, const int32_t *rank, uint64_t *yes)
-{
-    for (uint32_t block = 0; block < s->words; block++)
-        yes[block] = compare_block(s, n, rank, block);
-}
+FILTER_TWICE(void, compare_blocks,
+    (const struct filter_select *s, const struct filter_node *n, const int32_t *rank, uint64_t *yes), (s, n, rank, yes))
 
 /* Two columns beside each other: ints, or tags, whose codes say whether they are equal but not which is less.
  */
@@ -242,7 +221,7 @@ static enum result fields(
         return ERR_OK;
     }
     int32_t *rank = n->field.kind == FILTER_TAG ? rank_tags(&s->c->tags) : NULL;
-    (filter_wide() ? compare_wide : compare_plain)(s, n, rank, out->yes);
+    compare_blocks_best()(s, n, rank, out->yes);
     free(rank);
     return ERR_OK;
 }
