@@ -82,9 +82,16 @@ struct filter_pattern_head {
     bool sure;
 };
 bool filter_pattern_head(const struct filter_pattern *pattern, struct filter_pattern_head *out);
-/* The bytes that every text that matches ends with; `sure`: and that is all. False: there are none. */
-bool filter_pattern_tail(const struct filter_pattern *pattern, struct filter_bytes *out, bool *sure);
-/* The longest run that every text that matches holds; `sure`: and that is all. False: there is none of two bytes or more. */
-bool filter_pattern_holds(const struct filter_pattern *pattern, struct filter_bytes *out, bool *sure);
+/* The bytes that a text must end with to match, where that is all there is to it. */
+bool filter_pattern_tail(const struct filter_pattern *pattern, struct filter_bytes *out);
+/* The pieces that "%" cuts it into, one more than there are "%"; 0: more than `most`. */
+struct filter_piece {
+    const char *bytes;
+    const bool *is_any; /* of each byte: it is a "_" */
+    size_t len;
+};
+size_t filter_pattern_pieces(const struct filter_pattern *pattern, struct filter_piece *out, size_t most);
+/* The longest run that every text that matches holds. False: there is none. */
+bool filter_pattern_holds(const struct filter_pattern *pattern, struct filter_bytes *out);
 
 #endif

@@ -181,17 +181,25 @@ bool filter_pattern_head(const struct filter_pattern *p, struct filter_pattern_h
     return out->mask != 0;
 }
 
-bool filter_pattern_tail(const struct filter_pattern *p, struct filter_bytes *out, bool *sure)
+bool filter_pattern_tail(const struct filter_pattern *p, struct filter_bytes *out)
 {
     const struct piece *last = &p->pieces[p->count - 1];
     *out = (struct filter_bytes){last->bytes, last->len};
-    *sure = p->count == 2 && p->pieces[0].len == 0;
-    return p->count > 1 && last->plain && last->len > 0;
+    return p->count == 2 && p->pieces[0].len == 0 && last->plain && last->len > 0;
 }
 
-bool filter_pattern_holds(const struct filter_pattern *p, struct filter_bytes *out, bool *sure)
+size_t filter_pattern_pieces(const struct filter_pattern *p, struct filter_piece *out, size_t most)
 {
-    *sure = p->count == 3 && p->pieces[0].len == 0 && p->pieces[1].plain && p->pieces[2].len == 0;
+    if (p->count > most)
+        return 0;
+    for (size_t i = 0; i < p->count; i++)
+        out[i] = (struct filter_piece){
+            p->pieces[i].bytes, p->is_any + (p->pieces[i].bytes - p->bytes), p->pieces[i].len};
+    return p->count;
+}
+
+bool filter_pattern_holds(const struct filter_pattern *p, struct filter_bytes *out)
+{
     *out = (struct filter_bytes){0};
     for (size_t n = 0; n < p->count; n++) {
         const struct piece *piece = &p->pieces[n];
@@ -204,5 +212,5 @@ bool filter_pattern_holds(const struct filter_pattern *p, struct filter_bytes *o
             start = i + 1;
         }
     }
-    return out->len >= 2;
+    return out->len > 0;
 }

@@ -1,12 +1,13 @@
 #include "filter/pass.h"
+#include "filter/probe.h"
 
 /*
  * A string that is its own in every record is tested a million times, and reading all of them is what that costs. So
  * most tests look at the heads first, eight bytes of each string side by side, and at the string itself only where its
- * head leaves that open: what a string starts with, whether it is less, and patterns with "_" whose first piece says
- * something. What it contains or ends with is looked for in the whole arena at once, as if that were one text; a hit
- * counts where it lies within a string. The plain filter_leaf_string() does the rest, and is what these loops are
- * tested against.
+ * head leaves that open: what a string starts with, whether it is less, and patterns whose first piece few have. What
+ * it must hold and what is rare is looked for in the whole arena at once, as if that were one text; a hit counts where
+ * it lies within a string. Other patterns walk from string to string (walk.c). The plain filter_leaf_string() does the
+ * rest, and is what these loops are tested against.
  */
 
 /* A constant, which may end where its memory does. */
@@ -86,6 +87,9 @@ static uint32_t pass_order(
  * ----------------------------------------------------------------------------------------------------------
  */
 
+/* Of HEADS strings one in COMMON; of SAMPLE bytes of text one in RARE. */
+enum { HEADS = 1024, COMMON = 4, SAMPLE = 65536, RARE = 4096 };
+
 /* Where the head does not say no: `sure` or ask the pattern. */
 static uint32_t pass_heads(const struct filter_dict *dict, const struct filter_pattern *pattern,
     const struct filter_pattern_head *want, uint8_t *table)
@@ -104,9 +108,17 @@ static uint32_t pass_heads(const struct filter_dict *dict, const struct filter_p
     return passed;
 }
 
-/* By the end of the string, which is `want`; then the pattern is asked, unless that is all of it. */
-static uint32_t pass_tails(const struct filter_dict *dict, const struct filter_pattern *pattern,
-    struct filter_bytes want, bool sure, uint8_t *table)
+/* Do so many have such a head that it says little? Asked of some of them. */
+static bool is_common(const struct filter_dict *dict, const struct filter_pattern_head *want)
+{
+    uint32_t step = dict->count / HEADS + 1, asked = 0, passed = 0;
+    for (uint32_t code = 0; code < dict->count; code += step, asked++)
+        passed += ((dict->heads[code] ^ want->bytes) & want->mask) == 0 || (dict->heads[code] & want->wide);
+    return passed > asked / COMMON;
+}
+
+/* By the end of the string. */
+static uint32_t pass_tails(const struct filter_dict *dict, struct filter_bytes want, uint8_t *table)
 {
     const struct filter_dict strings = strings_of(dict);
     struct filter_bytes s;
@@ -127,58 +139,37 @@ static uint32_t pass_tails(const struct filter_dict *dict, const struct filter_p
         } else if (same) {
             same = memcmp(s.data + s.len - want.len, want.data, want.len) == 0;
         }
-        if (same && !sure)
-            same = filter_pattern_match(pattern, s);
         table[code] = same;
         passed += same;
     }
     return passed;
 }
 
-typedef uint8_t lanes __attribute__((vector_size(16)));
-
-/* The first place from `at` on where the two bytes stand, or `end`. */
-static uint64_t find_pair(const char *text, uint64_t at, uint64_t end, const char pair[2])
+static struct filter_probe probe_of(const char *text, uint64_t end, struct filter_bytes want)
 {
-    const uint8_t a = (uint8_t)pair[0], b = (uint8_t)pair[1];
-    const lanes first = {a, a, a, a, a, a, a, a, a, a, a, a, a, a, a, a};
-    const lanes second = {b, b, b, b, b, b, b, b, b, b, b, b, b, b, b, b};
-    for (; end - at > 17; at += 16) {
-        lanes x, y;
-        uint64_t halves[2];
-        memcpy(&x, text + at, sizeof x);
-        memcpy(&y, text + at + 1, sizeof y);
-        lanes both = (lanes)(x == first) & (lanes)(y == second);
-        memcpy(halves, &both, sizeof halves);
-        if (halves[0] | halves[1])
-            break;
-    }
-    while (at + 1 < end && (text[at] != pair[0] || text[at + 1] != pair[1]))
-        at++;
-    return at + 1 < end ? at : end;
+    return filter_probe_new(text, end, want.data[0], want.data[want.len > 1], want.len > 1);
 }
 
-static uint64_t find(const char *text, uint64_t at, uint64_t end, struct filter_bytes want)
+/* The first place from `at` on, or the end of the text. */
+static uint64_t find(const struct filter_probe *p, uint64_t at, struct filter_bytes want)
 {
-    if (want.len == 1) {
-        const char *hit = at < end ? memchr(text + at, want.data[0], end - at) : NULL;
-        return hit ? (uint64_t)(hit - text) : end;
+    uint64_t above = UINT64_MAX << at % 64;
+    for (uint64_t n = at / 64; 64 * n < p->end; n++, above = UINT64_MAX) {
+        for (uint64_t bits = filter_probe_block(p, n) & above; bits; bits &= bits - 1) {
+            at = 64 * n + (uint64_t)__builtin_ctzll(bits);
+            if (p->end - at >= want.len && memcmp(p->text + at, want.data, want.len) == 0)
+                return at;
+        }
     }
-    for (; at < end; at++) {
-        at = find_pair(text, at, end, want.data);
-        if (end - at >= want.len && memcmp(text + at, want.data, want.len) == 0)
-            return at;
-    }
-    return end;
+    return p->end;
 }
-
-enum { SAMPLE = 65536, RARE = 1024 };
 
 /* Is it met so rarely that it is worth while to look for it in all of the text? */
 static bool is_rare(const struct filter_dict *dict, struct filter_bytes want)
 {
     uint64_t end = dict->used < SAMPLE ? dict->used : SAMPLE, hits = 0;
-    for (uint64_t at = 0; (at = find(dict->arena, at, end, want)) < end; at++)
+    struct filter_probe probe = probe_of(dict->arena, end, want);
+    for (uint64_t at = 0; (at = find(&probe, at, want)) < end; at++)
         hits++;
     return hits <= end / RARE;
 }
@@ -187,9 +178,10 @@ static bool is_rare(const struct filter_dict *dict, struct filter_bytes want)
 static uint32_t pass_holders(const struct filter_dict *dict, const struct filter_pattern *pattern,
     struct filter_bytes want, uint8_t *table)
 {
+    const struct filter_probe probe = probe_of(dict->arena, dict->used, want);
     uint64_t at = 0, floor = 0;
     uint32_t passed = 0;
-    while ((at = find(dict->arena, at, dict->used, want)) < dict->used) {
+    while ((at = find(&probe, at, want)) < dict->used) {
         struct filter_bytes s;
         uint32_t code;
         bool there = filter_dict_cover(dict, at, floor, &s, &code);
@@ -206,40 +198,20 @@ static uint32_t pass_holders(const struct filter_dict *dict, const struct filter
     return passed;
 }
 
-/* %text%, where the text is met often: the places where it stands and the strings are walked side by side. */
-static uint32_t pass_infix(const struct filter_dict *dict, struct filter_bytes want, uint8_t *table)
-{
-    const struct filter_dict strings = strings_of(dict);
-    struct filter_bytes s;
-    uint32_t code, passed = 0;
-    uint64_t hit = find(strings.arena, 0, strings.used, want);
-    for (uint64_t at = 0; filter_dict_next(&strings, &at, &s, &code);) {
-        uint64_t start = (uint64_t)(s.data - strings.arena);
-        if (hit < start)
-            hit = find(strings.arena, start, strings.used, want);
-        table[code] = hit + want.len <= start + s.len;
-        passed += table[code];
-    }
-    return passed;
-}
-
 static uint32_t pass_like(
     const struct filter_pattern *pattern, const struct filter_dict *dict, uint8_t *table)
 {
     struct filter_pattern_head head;
     struct filter_bytes s;
     uint32_t code, passed = 0;
-    bool sure;
-    if (filter_pattern_head(pattern, &head))
+    if (filter_pattern_head(pattern, &head) && (head.sure || !is_common(dict, &head)))
         return pass_heads(dict, pattern, &head, table);
-    if (filter_pattern_tail(pattern, &s, &sure))
-        return pass_tails(dict, pattern, s, sure, table);
-    if (filter_pattern_holds(pattern, &s, &sure)) {
-        if (is_rare(dict, s))
-            return pass_holders(dict, pattern, s, table);
-        if (sure)
-            return pass_infix(dict, s, table);
-    }
+    if (filter_pattern_tail(pattern, &s))
+        return pass_tails(dict, s, table);
+    if (filter_pattern_holds(pattern, &s) && is_rare(dict, s))
+        return pass_holders(dict, pattern, s, table);
+    if (filter_pass_walk(dict, pattern, table, &passed))
+        return passed;
     for (uint64_t at = 0; filter_dict_next(dict, &at, &s, &code); passed += table[code])
         table[code] = filter_pattern_match(pattern, s);
     return passed;

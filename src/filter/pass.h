@@ -15,6 +15,9 @@ struct filter_passed {
 
 enum result filter_pass_strings(
     const struct filter_leaf *leaf, const struct filter_dict *dict, struct filter_passed *out) ERR_MUST_USE;
+/* walk.c: a pattern over all strings, how many pass in `passed`. False where it has too many pieces. */
+bool filter_pass_walk(const struct filter_dict *dict, const struct filter_pattern *pattern, uint8_t *table,
+    uint32_t *passed) ERR_MUST_USE;
 /* Tests what `path` leads to in each blob. */
 enum result filter_pass_blobs(const struct filter_leaf *leaf, const struct filter_dict *dict,
     const struct filter_bytes *path, size_t depth, struct filter_passed *out) ERR_MUST_USE;

@@ -2,7 +2,7 @@
 #include "filter/blob.h"
 #include "filter/ccol.h"
 #include "filter/dict.h"
-#include "filter/leaf.h"
+#include "filter/pass.h"
 #include "filter/store.h"
 #include "random_filter.h"
 
@@ -318,6 +318,94 @@ static void patterns_match(void **state)
     }
 }
 
+/* Strings of records are UTF-8, which JSON is read as; patterns need not be. The last one is rare. */
+static const char *const tokens[] = {"a", "b", "1", "-", "ab", "a1", "SKU-", "%", "_", "é", "日", "日本", "😀", "qzq"};
+static const char *const pattern_tokens[] = {
+    "%", "%", "%", "%", "_", "_", "\\%", "\\_", "a", "b", "1", "-", "ab", "a1", "SKU-", "é", "日", "\xe6", "\x80", "qzq"};
+enum { STRINGS = 3000, PATTERNS = 1500 };
+
+/* Up to 7 tokens mostly, which is fewer than a word has bits, and sometimes more than that; often with the same start. */
+static size_t random_text(struct chance *c, char *out, size_t room)
+{
+    size_t len = 0, count = chance_below(c, chance_below(c, 8) ? 8 : 80);
+    len += (size_t)snprintf(out, room, "%s", chance_below(c, 2) ? "SKU-" : "");
+    for (size_t i = 0; i < count; i++) {
+        uint32_t t = chance_below(c, sizeof tokens / sizeof tokens[0] - (chance_below(c, 500) > 0));
+        len += (size_t)snprintf(out + len, room - len, "%s", tokens[t]);
+    }
+    return len;
+}
+
+/* Strings that are there, that are not any more, and that took the codes of those. */
+static void fill_strings(struct chance *c, struct filter_dict *d)
+{
+    char text[512];
+    filter_dict_init(d, 7, true);
+    for (uint32_t i = 0, code; i < STRINGS; i++) {
+        size_t len = random_text(c, text, sizeof text);
+        assert_int_equal(filter_dict_hold(d, text, len, &code), ERR_OK);
+        code = chance_below(c, d->count);
+        while (chance_below(c, 5) == 0 && filter_dict_live(d, code))
+            filter_dict_release(d, code);
+    }
+}
+
+static void compare_passes(
+    const struct filter_leaf *leaf, const struct filter_dict *d, const struct filter_passed *passed, const char *how)
+{
+    uint32_t yes = 0;
+    for (uint32_t code = 0; code < d->count; code++) {
+        if (!filter_dict_live(d, code))
+            continue;
+        struct filter_bytes s = filter_dict_get(d, code);
+        bool expected = filter_leaf_string(leaf, s);
+        yes += expected;
+        if ((passed->table ? passed->table[code] != 0 : passed->count && passed->last == code) != expected)
+            fail_msg("%s: \"%.*s\" like \"%s\" is %d", how, (int)s.len, s.data, leaf->node->value.s.data, expected);
+    }
+    assert_true(passed->count >= yes);
+}
+
+static void random_pattern(struct chance *c, char *out, size_t room)
+{
+    size_t len = 0;
+    for (uint32_t k = 0, count = 1 + chance_below(c, 9); k < count; k++) {
+        uint32_t t = chance_below(c, sizeof pattern_tokens / sizeof pattern_tokens[0]);
+        len += (size_t)snprintf(out + len, room - len, "%s", pattern_tokens[t]);
+    }
+}
+
+/* Each way to look for a pattern in a dictionary gives what each string says for itself. */
+static void patterns_pass(void **state)
+{
+    struct chance c = {.state = 11};
+    struct filter_dict d;
+    uint32_t walked = 0;
+    (void)state;
+    fill_strings(&c, &d);
+    for (uint32_t i = 0; i < PATTERNS; i++) {
+        char text[128];
+        random_pattern(&c, text, sizeof text);
+        struct filter_node n = {.kind = FILTER_LIKE, .value = {.kind = FILTER_STRING, .s = {text, strlen(text)}}};
+        struct filter_leaf leaf;
+        struct filter_passed passed;
+        assert_int_equal(filter_leaf_init(&leaf, &n), ERR_OK);
+        assert_int_equal(filter_pass_strings(&leaf, &d, &passed), ERR_OK);
+        compare_passes(&leaf, &d, &passed, "passed");
+        free(passed.table);
+        passed.table = calloc(d.count, 1);
+        assert_non_null(passed.table);
+        if (filter_pass_walk(&d, leaf.pattern, passed.table, &passed.count)) {
+            compare_passes(&leaf, &d, &passed, "walked");
+            walked++;
+        }
+        free(passed.table);
+        filter_leaf_free(&leaf);
+    }
+    assert_in_range(walked, PATTERNS / 2, PATTERNS - 1);
+    filter_dict_free(&d);
+}
+
 /* --- blobs
  * --------------------------------------------------------------------------------------------------------------
  */
@@ -469,6 +557,7 @@ int main(void)
         cmocka_unit_test(dictionary_holds_and_releases),
         cmocka_unit_test(posting_agrees_with_words),
         cmocka_unit_test(patterns_match),
+        cmocka_unit_test(patterns_pass),
         cmocka_unit_test(blobs_keep_values),
         cmocka_unit_test(arithmetic_is_ranges),
     };
