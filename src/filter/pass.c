@@ -174,16 +174,21 @@ static bool is_rare(const struct filter_dict *dict, struct filter_bytes want)
     return hits <= end / RARE;
 }
 
-/* Only strings that hold `want` can pass; they are found, and the pattern is asked. */
-static uint32_t pass_holders(const struct filter_dict *dict, const struct filter_pattern *pattern,
-    struct filter_bytes want, uint8_t *table)
+/*
+ * Only strings that hold `want` can pass; they are found, and the pattern is asked. False where it is met often after
+ * all, as in strings that came later than the sample; then the table says nothing.
+ */
+static bool pass_holders(const struct filter_dict *dict, const struct filter_pattern *pattern,
+    struct filter_bytes want, uint8_t *table, uint32_t *passed)
 {
     const struct filter_probe probe = probe_of(dict->arena, dict->used, want);
-    uint64_t at = 0, floor = 0;
-    uint32_t passed = 0;
+    uint64_t at = 0, floor = 0, left = HEADS + 2 * dict->used / RARE;
+    *passed = 0;
     while ((at = find(&probe, at, want)) < dict->used) {
         struct filter_bytes s;
         uint32_t code;
+        if (left-- == 0)
+            return false;
         bool there = filter_dict_cover(dict, at, floor, &s, &code);
         uint64_t start = there ? (uint64_t)(s.data - dict->arena) : 0;
         if (!there || at < start || at + want.len > start + s.len) {
@@ -192,10 +197,10 @@ static uint32_t pass_holders(const struct filter_dict *dict, const struct filter
             continue;
         }
         table[code] = filter_pattern_match(pattern, s);
-        passed += table[code];
+        *passed += table[code];
         at = floor = start + s.len;
     }
-    return passed;
+    return true;
 }
 
 static uint32_t pass_like(
@@ -208,10 +213,11 @@ static uint32_t pass_like(
         return pass_heads(dict, pattern, &head, table);
     if (filter_pattern_tail(pattern, &s))
         return pass_tails(dict, s, table);
-    if (filter_pattern_holds(pattern, &s) && is_rare(dict, s))
-        return pass_holders(dict, pattern, s, table);
+    if (filter_pattern_holds(pattern, &s) && is_rare(dict, s) && pass_holders(dict, pattern, s, table, &passed))
+        return passed;
     if (filter_pass_walk(dict, pattern, table, &passed))
         return passed;
+    passed = 0;
     for (uint64_t at = 0; filter_dict_next(dict, &at, &s, &code); passed += table[code])
         table[code] = filter_pattern_match(pattern, s);
     return passed;

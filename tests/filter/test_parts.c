@@ -375,7 +375,26 @@ static void random_pattern(struct chance *c, char *out, size_t room)
     }
 }
 
-/* Each way to look for a pattern in a dictionary gives what each string says for itself. */
+/* Each way to look for a pattern in a dictionary gives what each string says for itself. True where the walk is one. */
+static bool check_pattern(const struct filter_dict *d, const char *text)
+{
+    struct filter_node n = {.kind = FILTER_LIKE, .value = {.kind = FILTER_STRING, .s = {text, strlen(text)}}};
+    struct filter_leaf leaf;
+    struct filter_passed passed;
+    assert_int_equal(filter_leaf_init(&leaf, &n), ERR_OK);
+    assert_int_equal(filter_pass_strings(&leaf, d, &passed), ERR_OK);
+    compare_passes(&leaf, d, &passed, "passed");
+    free(passed.table);
+    passed.table = calloc(d->count, 1);
+    assert_non_null(passed.table);
+    bool walked = filter_pass_walk(d, leaf.pattern, passed.table, &passed.count);
+    if (walked)
+        compare_passes(&leaf, d, &passed, "walked");
+    free(passed.table);
+    filter_leaf_free(&leaf);
+    return walked;
+}
+
 static void patterns_pass(void **state)
 {
     struct chance c = {.state = 11};
@@ -386,23 +405,26 @@ static void patterns_pass(void **state)
     for (uint32_t i = 0; i < PATTERNS; i++) {
         char text[128];
         random_pattern(&c, text, sizeof text);
-        struct filter_node n = {.kind = FILTER_LIKE, .value = {.kind = FILTER_STRING, .s = {text, strlen(text)}}};
-        struct filter_leaf leaf;
-        struct filter_passed passed;
-        assert_int_equal(filter_leaf_init(&leaf, &n), ERR_OK);
-        assert_int_equal(filter_pass_strings(&leaf, &d, &passed), ERR_OK);
-        compare_passes(&leaf, &d, &passed, "passed");
-        free(passed.table);
-        passed.table = calloc(d.count, 1);
-        assert_non_null(passed.table);
-        if (filter_pass_walk(&d, leaf.pattern, passed.table, &passed.count)) {
-            compare_passes(&leaf, &d, &passed, "walked");
-            walked++;
-        }
-        free(passed.table);
-        filter_leaf_free(&leaf);
+        walked += check_pattern(&d, text);
     }
     assert_in_range(walked, PATTERNS / 2, PATTERNS - 1);
+    filter_dict_free(&d);
+}
+
+/* What is rare in the strings that came first, and in all others. */
+static void patterns_pass_what_becomes_frequent(void **state)
+{
+    static const char *const patterns[] = {"%q%", "%qq%", "%q%7", "%q%1%2%3%", "%q%1%2%3%4%5%", "%q_1%", "%x%"};
+    struct filter_dict d;
+    (void)state;
+    filter_dict_init(&d, 7, true);
+    for (uint32_t i = 0, code; i < 3 * STRINGS; i++) {
+        char text[64];
+        int len = snprintf(text, sizeof text, "%s-%u-%u-some more text", i < STRINGS ? "p" : "pqq", i, i * 7919);
+        assert_int_equal(filter_dict_hold(&d, text, (size_t)len, &code), ERR_OK);
+    }
+    for (size_t i = 0; i < sizeof patterns / sizeof patterns[0]; i++)
+        check_pattern(&d, patterns[i]);
     filter_dict_free(&d);
 }
 
@@ -558,6 +580,7 @@ int main(void)
         cmocka_unit_test(posting_agrees_with_words),
         cmocka_unit_test(patterns_match),
         cmocka_unit_test(patterns_pass),
+        cmocka_unit_test(patterns_pass_what_becomes_frequent),
         cmocka_unit_test(blobs_keep_values),
         cmocka_unit_test(arithmetic_is_ranges),
     };
