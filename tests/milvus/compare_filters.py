@@ -25,6 +25,7 @@ MISSING = object()
 # What Milvus 2.3 does not have, by the words with which it refuses. Patterns of its sentences → ours, as in docs/filter.md.
 REFUSALS = [
     (r"is not supported in execution backend", "a computed value or a length compared by < <= > >="),
+    (r"comparisons between Array, .* and JSON", "a list on the left of a comparison"),
     (r"can not comparisons jsonField directly", "the whole of brief as a value"),
     (r"unsupported pattern", "like with % elsewhere than at the end"),
     (r"'\[\]'|',\[\]'|'[<>=!]=?\[\]'", "an empty list beside something else than in"),
@@ -57,7 +58,9 @@ def field_value(text, record):
     if tag:
         index = int(tag[1])
         return record["tags"][index] if index < len(record["tags"]) else MISSING
-    return path_value(text, record) if "brief" in text else MISSING
+    if "brief" in text:
+        return path_value(text, record)
+    return record["itemid"] if "itemid" in text else record["record"] if "fileid" in text else MISSING
 
 
 def like_of_23(text, value):
@@ -87,7 +90,8 @@ def why(text, record, theirs):
         same = len(record["tags"]) == int(text.split()[-1])
         return "array_length of a tag: that of all tags" if theirs == (same == (" == " in text)) else None
     if text.startswith("array_length"):
-        return "array_length of what is no list: != is false" if not theirs and "!=" in text and not isinstance(value, list) else None
+        counted = text.endswith(" == 0") if theirs else " != " in text
+        return "array_length of what is no list: 0, and != is false" if counted and not isinstance(value, list) else None
     if " % " in text:
         odd = isinstance(value, float) or (isinstance(value, int) and abs(value) > 2 ** 53)
         return "% of a fraction, or of an integer beyond 2^53" if odd else None
