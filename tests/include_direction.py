@@ -81,6 +81,7 @@ VENDORS = {
     "seccomp.h": {"cage"},
     # Not a library, but as bound to one place: instructions of one CPU.
     "immintrin.h": {"kernel", "image"},  # image: scale.c, sums over pixels and not over vectors
+    "emmintrin.h": {"filter"},  # probe.h: which of sixteen bytes of a text are one
     "arm_neon.h": {"kernel"},
 }
 
