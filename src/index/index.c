@@ -11,7 +11,8 @@
 
 #include <time.h>
 
-#define HELP 4 /* rows a writer links for each that it inserts */
+#define HELP 4         /* rows a writer links for each that it inserts */
+#define SPARE_SHARE 16 /* one free node for so many rows is no reason to wait */
 
 static void dead_now(struct index *ix, uint32_t node)
 {
@@ -181,6 +182,34 @@ enum result index_tend(struct index *ix, unsigned rows, bool *did, struct err *e
         r = index_repair(ix, false, err);
         *did = atomic_load(&ix->repairs) != before || !index_repair_due(ix);
     }
+    return r;
+}
+
+/* There are free nodes, and soon no place for them among those that wait behind the watermark: rows would take new ones. */
+static bool grows_needlessly(struct index *ix)
+{
+    if (atomic_load(&ix->waiting) < INDEX_STRAGGLERS / 2)
+        return false;
+    pthread_mutex_lock(&ix->mutex);
+    bool spare = ix->free_count > atomic_load(&ix->live) / SPARE_SHARE;
+    pthread_mutex_unlock(&ix->mutex);
+    return spare;
+}
+
+enum result index_relieve(struct index *ix, size_t rows, struct err *err)
+{
+    struct index_work *w = NULL;
+    bool did = true;
+    enum result r = index_repair_overdue(ix) ? index_repair(ix, true, err) : ERR_OK;
+    if (r != ERR_OK || !grows_needlessly(ix))
+        return r;
+    r = index_work_take(ix, &w, err);
+    for (size_t i = 0; r == ERR_OK && did && i < HELP * rows; i++) {
+        if (i % 64 == 0 && !grows_needlessly(ix))
+            break;
+        r = index_link_one(ix, w, &did, err);
+    }
+    index_work_give(ix, w);
     return r;
 }
 

@@ -89,6 +89,12 @@ enum result index_settle(struct index *ix, unsigned threads, struct err *err) ER
  * are too many. Any number of threads at once. *did is false where there was nothing to do, or others do it.
  */
 enum result index_tend(struct index *ix, unsigned rows, bool *did, struct err *err) ERR_MUST_USE;
+/*
+ * For a writer of such an index, after its `rows` rows: memory must stay bounded whatever the rate of replacements. Where more
+ * than a fifth of the rows are dead ones that still stand in the graph, it waits until they are cut out, or does that. Where so
+ * many rows wait that those that were cut out cannot be used again, it links some. Else it comes back at once.
+ */
+enum result index_relieve(struct index *ix, size_t rows, struct err *err) ERR_MUST_USE;
 /* Is there anything for index_tend() to do? */
 bool index_wants_tending(const struct index *ix);
 /* Rows that are not linked yet, which every search scans. */

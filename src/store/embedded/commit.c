@@ -712,6 +712,8 @@ enum result embedded_collection_write(struct embedded_collection *c, struct stor
         if (err)
             *err = q.err;
     }
+    if (!r)
+        embedded_graph_relieve(&c->graph, count);
 out:
     free(q.slots);
     return r;

@@ -167,6 +167,19 @@ void embedded_graph_nudge(struct embedded_graph *g)
         embedded_keeper_wake(g->keeper);
 }
 
+void embedded_graph_relieve(struct embedded_graph *g, size_t rows)
+{
+    pthread_rwlock_rdlock(&g->lock);
+    struct index *ix = atomic_load(&g->index);
+    if (ix && index_relieve(ix, rows, NULL)) {
+        /* Without memory for its lists a repair waits for the next write. */
+    }
+    bool more = ix && index_wants_tending(ix);
+    pthread_rwlock_unlock(&g->lock);
+    if (more) /* the keeper may have found the repair taken, and gone to sleep over the rest */
+        embedded_graph_nudge(g);
+}
+
 /* --- building ------------------------------------------------------------------------------------------- */
 
 static struct index_settings settings_of(const struct embedded_collection *c)

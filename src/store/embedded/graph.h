@@ -74,6 +74,8 @@ void embedded_graph_set_item(struct embedded_graph *g, uint32_t slot, int64_t it
 void embedded_graph_items_end(struct embedded_graph *g);
 /* The commit is over. */
 void embedded_graph_nudge(struct embedded_graph *g);
+/* For a writer whose commit of so many rows is over: where the keeper does not get round to all its work, it helps. */
+void embedded_graph_relieve(struct embedded_graph *g, size_t rows);
 
 /* --- searching ------------------------------------------------------------------------------------------ */
 

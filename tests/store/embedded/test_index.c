@@ -356,6 +356,42 @@ static void test_churn(void **state)
     free_world(w);
 }
 
+/* Replaced faster than the dead are cut out: writers wait for it, and memory stays what so many rows take. */
+static void test_memory_is_bounded(void **state)
+{
+    enum { MANY = 16384, STEP = 1024 }; /* two chunks of nodes */
+    struct world *w = new_world(STORE_L2);
+    struct store_write *writes = calloc(STEP, sizeof *writes);
+    float(*vectors)[DIM] = calloc(STEP, sizeof *vectors);
+    assert_true(writes && vectors);
+    uint64_t before = 0;
+    for (int round = 0; round < (longer ? 30 : 8); round++) {
+        for (int first = 0; first < MANY; first += STEP) {
+            for (int i = 0; i < STEP; i++) {
+                random_vector(&w->seed, vectors[i]);
+                writes[i] = (struct store_write){.kind = STORE_PUT, .fileid = first + i, .tags = "[]", .brief = "{}", .vector = vectors[i]};
+            }
+            OK(store_write(w->store, "c", writes, STEP, 0, err));
+        }
+        if (round == 0)
+            before = wait_ready(w, true).bytes_memory;
+    }
+    struct store_index_stats s = index_of(w);
+    print_message("# %llu bytes of memory before, %llu after; %llu dead of %llu\n", (unsigned long long)before, (unsigned long long)s.bytes_memory,
+        (unsigned long long)s.dead, (unsigned long long)s.live);
+    assert_int_equal(s.live, MANY);
+    assert_true(s.dead <= MANY / 5 + 2 * STEP);
+    assert_true(s.bytes_memory < before * 8 / 5); /* one chunk more, where each holds a half */
+    struct store_records r = {0};
+    struct store_query q = {.vector = vectors[STEP - 1], .limit = 1};
+    OK(store_search(w->store, "c", &q, 0, &r, err));
+    assert_int_equal(r.items[0].fileid, MANY - 1);
+    store_records_free(&r);
+    free(writes);
+    free(vectors);
+    free_world(w);
+}
+
 /* Items change while rows stay: each is one hit, by its new item. */
 static void test_items_change(void **state)
 {
@@ -706,6 +742,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_right_answers),
         ONE_THREAD(test_pages)
         cmocka_unit_test(test_churn),
+        ONE_THREAD(test_memory_is_bounded)
         ONE_THREAD(test_items_change)
         cmocka_unit_test(test_saved_and_loaded),
         cmocka_unit_test(test_damaged_file),
