@@ -259,6 +259,35 @@ static void memory_is_given_back(void **state)
     filter_columns_free(c);
 }
 
+/* Strings that are their own in each record: of few rows they are looked up, of more all are walked over. */
+static void strings_of_few_rows_are_looked_up(void **state)
+{
+    enum { RECORDS = 6000 };
+    static const uint32_t among[] = {1, 2, 63, 64, 65, 128, 200, 250, 251, 3000, RECORDS};
+    struct filter_columns *c = new_columns();
+    char text[200];
+    (void)state;
+    for (uint32_t i = 0; i < RECORDS; i++) {
+        snprintf(text, sizeof text, "{\"n\": %u, \"name\": \"%s-%u\"}", i * 7919 % RECORDS, i % 3 ? "this" : "that", i);
+        assert_int_equal(put(c, i, NULL, text, NULL), ERR_OK);
+    }
+    for (size_t k = 0; k < sizeof among / sizeof among[0]; k++) {
+        uint64_t expected = 0;
+        snprintf(text, sizeof text, "brief[\"n\"] < %u and brief[\"name\"] like \"%%hat%%5%%\"", among[k]);
+        struct filter_rows *rows = select_rows(c, text);
+        for (uint32_t i = 0; i < RECORDS; i++) {
+            char number[16];
+            snprintf(number, sizeof number, "%u", i);
+            bool yes = i * 7919 % RECORDS < among[k] && i % 3 == 0 && strchr(number, '5');
+            assert_int_equal(filter_rows_contain(rows, i), yes);
+            expected += yes;
+        }
+        assert_int_equal(filter_rows_count(rows), expected);
+        filter_rows_free(rows);
+    }
+    filter_columns_free(c);
+}
+
 /* --- threads
  * ----------------------------------------------------------------------------------------------------------
  */
@@ -325,6 +354,7 @@ int main(void)
         cmocka_unit_test(bad_records_are_refused_and_gone),
         cmocka_unit_test(paths_are_limited),
         cmocka_unit_test(memory_is_given_back),
+        cmocka_unit_test(strings_of_few_rows_are_looked_up),
         cmocka_unit_test(readers_run_beside_each_other),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
