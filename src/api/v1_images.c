@@ -106,38 +106,15 @@ enum result v1_image_thumbnail(struct route_call *call, struct err *err)
     return http_reply_header(call->reply, "Cache-Control", "private, max-age=60");
 }
 
-/* What the bytes are by their first ones; of what else libvips may read, nothing is said. */
-static const char *type_of(const struct buf *file)
-{
-    static const struct {
-        size_t at, len;
-        const char *begin, *type;
-    } types[] = {
-        {0, 3, "\xff\xd8\xff", "image/jpeg"},
-        {0, 8, "\x89PNG\r\n\x1a\n", "image/png"},
-        {0, 4, "GIF8", "image/gif"},
-        {8, 4, "WEBP", "image/webp"},
-        {0, 2, "BM", "image/bmp"},
-        {0, 4, "II*\0", "image/tiff"},
-        {0, 4, "MM\0*", "image/tiff"},
-        {4, 8, "ftypavif", "image/avif"},
-        {4, 8, "ftypheic", "image/heic"},
-    };
-    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
-        if (file->len >= types[i].at + types[i].len && !memcmp(file->data + types[i].at, types[i].begin, types[i].len))
-            return types[i].type;
-    return "application/octet-stream";
-}
-
 enum result v1_image_original(struct route_call *call, struct err *err)
 {
     int64_t fileid;
     enum result r = path_fileid(call, &fileid, err);
     if (r == ERR_OK)
-        r = store_original(pipeline_store(call->pipeline), call->collection, fileid, call->request->deadline_ms, &call->reply->body, err);
+        r = pipeline_original(call->pipeline, call->collection, fileid, call->request->deadline_ms, &call->reply->body,
+            &call->reply->content_type, err);
     if (r)
         return r;
-    call->reply->content_type = type_of(&call->reply->body);
     /* Strangers' bytes: whatever they are taken for, nothing in them runs. */
     r = http_reply_header(call->reply, "Content-Security-Policy", "default-src 'none'; sandbox");
     return r ? r : http_reply_header(call->reply, "Cache-Control", "private, max-age=60");

@@ -90,6 +90,20 @@ const char *pipeline_backup_folder(const struct pipeline *p)
     return p->options.backup_folder;
 }
 
+#define SHARE_THREADS 8u
+
+void pipeline_share_out(void *(*work)(void *user), void *user, size_t most)
+{
+    pthread_t threads[SHARE_THREADS];
+    unsigned want = 2 * cpu_count() < SHARE_THREADS ? 2 * cpu_count() : SHARE_THREADS, count = 0;
+    while (count < want && count < most && pthread_create(&threads[count], NULL, work, user) == 0)
+        count++;
+    if (count == 0)
+        work(user);
+    for (unsigned i = 0; i < count; i++)
+        pthread_join(threads[i], NULL);
+}
+
 struct jobs *pipeline_jobs(struct pipeline *p)
 {
     return p->jobs;
@@ -295,6 +309,18 @@ enum result pipeline_thumbnail(
         err_set(err, r, "the thumbnail is too large");
     image_free(&image);
     return r;
+}
+
+enum result pipeline_original(struct pipeline *p, const char *collection, int64_t fileid, int64_t deadline_ms, struct buf *out,
+    const char **type, struct err *err)
+{
+    enum result r = store_original(p->options.store, collection, fileid, deadline_ms, out, err);
+    if (r)
+        return r;
+    *type = image_sniff(out->data, out->len);
+    if (!*type) /* it was decoded once; whoever reads it now may know it */
+        *type = "application/octet-stream";
+    return ERR_OK;
 }
 
 enum result pipeline_see(struct pipeline *p, const struct pipeline_look *look, const struct pipeline_picture *picture,

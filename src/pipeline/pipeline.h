@@ -73,6 +73,10 @@ enum result pipeline_look(struct pipeline *pipeline, const char *model, const ch
 enum result pipeline_thumbnail(struct pipeline *pipeline, const struct pipeline_picture *picture, int64_t deadline_ms,
     struct buf *out, struct err *err) ERR_MUST_USE;
 
+/* The file of a record as it came, appended to `out`, and its type, "image/jpeg" …. ERR_NOT_FOUND as store_original(). */
+enum result pipeline_original(struct pipeline *pipeline, const char *collection, int64_t fileid, int64_t deadline_ms, struct buf *out,
+    const char **type, struct err *err) ERR_MUST_USE;
+
 /* A descriptor into `vector`: manifest_descriptor() floats, of which the first `dimension` are the vector.
  * `look` NULL: the default model, as its manifest says. */
 enum result pipeline_embed(struct pipeline *pipeline, const struct pipeline_look *look, const struct pipeline_picture *picture,

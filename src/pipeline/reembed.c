@@ -7,14 +7,12 @@
 #include "pipeline/internal.h"
 
 #include "base/clock.h"
-#include "base/cpu.h"
 #include "base/limits.h"
 #include "json/json.h"
 
 #include <inttypes.h>
 #include <stdatomic.h>
 
-#define THREADS_MAX 8u
 #define PICTURE_MS 60000
 
 struct work {
@@ -99,17 +97,10 @@ static void *take_turns(void *user)
 static enum result make(void *user, const struct store_reembed_batch *batch, struct err *err)
 {
     struct work *w = user;
-    pthread_t threads[THREADS_MAX];
-    unsigned want = 2 * cpu_count() < THREADS_MAX ? 2 * cpu_count() : THREADS_MAX, count = 0;
     w->batch = batch;
     atomic_store(&w->next, 0);
     w->why[0] = '\0'; /* those that failed before are tried again at the end */
-    while (count < want && count < batch->count && pthread_create(&threads[count], NULL, take_turns, w) == 0)
-        count++;
-    if (count == 0)
-        take_turns(w);
-    for (unsigned i = 0; i < count; i++)
-        pthread_join(threads[i], NULL);
+    pipeline_share_out(take_turns, w, batch->count);
     return ERR_OK;
 }
 

@@ -11,7 +11,6 @@
 
 #include "base/buf.h"
 #include "base/clock.h"
-#include "base/cpu.h"
 #include "base/limits.h"
 #include "image/augment.h"
 #include "pipeline/batcher.h"
@@ -20,7 +19,6 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#define THREADS_MAX 8u
 #define PICTURE_MS 60000
 
 struct copying {
@@ -74,14 +72,7 @@ static void *work(void *user)
 static enum result make_copies(void *copier, const struct store_copies *wanted, struct err *err)
 {
     struct copying g = {.copier = copier, .wanted = wanted};
-    pthread_t threads[THREADS_MAX];
-    unsigned want = 2 * cpu_count() < THREADS_MAX ? 2 * cpu_count() : THREADS_MAX, count = 0;
-    while (count < want && pthread_create(&threads[count], NULL, work, &g) == 0)
-        count++;
-    if (count == 0)
-        work(&g);
-    for (unsigned i = 0; i < count; i++)
-        pthread_join(threads[i], NULL);
+    pipeline_share_out(work, &g, wanted->n);
     return ERR_OK;
 }
 

@@ -23,7 +23,7 @@ struct store_reembed_batch {
     void *state; /* the store's */
 };
 /*
- * What is kept of the picture of records[i], appended to `out`: the original, else the thumbnail. ERR_NOT_FOUND. Any
+ * What is kept of the picture of records[i], appended to `out`: its original, or its thumbnail. ERR_NOT_FOUND. Any
  * thread may call it, during the call that got the batch. Other calls of the store must not be made there: at the end the
  * collection lets nobody else in.
  */
