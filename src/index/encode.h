@@ -32,13 +32,19 @@ static inline float index_code_distance(const struct index *ix, const struct ind
     return p->norm2 + h->norm2 - 2 * p->scale * h->scale * (float)dot;
 }
 
+/* So many standard deviations of a distance by the sketch. */
+static inline float index_sketch_doubt(const struct index_probe *p, const struct index_head *h, float doubts)
+{
+    return 2 * doubts * h->doubt * p->residual_norm;
+}
+
 /* Squared distance by the sketch, less `doubts` standard deviations. */
 static inline float index_sketch_distance(
     const struct index *ix, const struct index_probe *p, struct index_head *h, float doubts)
 {
     int32_t sum = 2 * ix->codes->sum_where(index_bits(h), p->residual, ix->shape.padded) - p->residual_sum;
     return h->far2 + p->residual_norm2 - 2 * h->factor * p->residual_scale * (float)sum -
-           2 * doubts * h->doubt * p->residual_norm;
+           index_sketch_doubt(p, h, doubts);
 }
 
 #endif

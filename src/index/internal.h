@@ -164,6 +164,13 @@ static inline struct index_meta *index_meta(const struct index *ix, uint32_t nod
     return (struct index_meta *)(void *)chunk + (node & (INDEX_CHUNK - 1));
 }
 
+static inline void index_prefetch(const void *p, size_t bytes)
+{
+    const char *c = p;
+    for (size_t i = 0; i < bytes; i += 64)
+        __builtin_prefetch(c + i);
+}
+
 static inline enum index_state index_state(const struct index_meta *m)
 {
     return (enum index_state)atomic_load_explicit(&m->state, memory_order_acquire);
@@ -216,8 +223,9 @@ void index_quiet(struct index *ix);
  * --------------------------------------------------------------------------------------------------- */
 
 /*
- * Follow the graph towards the probe; the best end up in w->best. *finished false: given up, because `budget`
- * codes were looked at, or far fewer of them may be hits than the share `expect` of them.
+ * Follow the graph towards the probe; the best end up in w->best. With w->around ready (max not 0) it is a walk under a
+ * filter, see look_filtered(). *finished false: given up, because `budget` nodes were more than passed by, or far fewer of
+ * them may be hits than the share `expect` of them.
  */
 enum result index_walk(struct index *ix, struct index_work *w, const struct index_query *query,
     uint32_t budget, double expect, bool *finished, struct err *err) ERR_MUST_USE;

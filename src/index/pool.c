@@ -40,6 +40,7 @@ enum result index_work_take(struct index *ix, struct index_work **out, struct er
             return r;
     }
     w->sketches = w->codes = w->vectors = 0;
+    w->around.max = 0;
     *out = w;
     return ERR_OK;
 }
@@ -75,6 +76,7 @@ void index_work_free(struct index_work *w)
     free(w->queue);
     free_best(&w->best);
     free_best(&w->aside);
+    free_best(&w->around);
     free_best(&w->final);
     free(w->near);
     free(w);

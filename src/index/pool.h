@@ -37,9 +37,11 @@ struct index_work {
     struct index_near *queue; /* to be expanded, a heap with the nearest on top */
     uint32_t queue_count, queue_room;
     struct index_best best, aside, final;
+    struct index_best around; /* under a filter: the nearest nodes of all, hits or not; max 0: none */
     struct index_near *near; /* for link.c: candidates */
     uint32_t near_count, near_room;
-    uint32_t sketches, codes, vectors, offered;
+    uint32_t sketches, codes, vectors;
+    uint32_t passed, offered; /* of this walk: nodes that might be wanted by their sketches; those that were, and may be hits */
     float *floats; /* 2 · padded */
 };
 

@@ -6,9 +6,10 @@
  * that is less work: few rows, few allowed ones, a deep page. The exact scan has no use for sketches, and
  * takes errors as they can be at worst.
  *
- * A walk under a filter finds an allowed row in every n/m steps if the allowed ones are spread evenly, and
- * hardly any if they lie elsewhere. Nobody knows before; so a walk has a budget, the cost of the scan, and
- * when that is spent, or earlier where hits are far rarer on the way than they should be, the scan is made.
+ * A walk under a filter goes as far as one without, and on until it has k allowed rows and a few to spare: where one row
+ * in ten is allowed and they are spread evenly, those are the best of ten times as many, which the walk has seen from all
+ * sides, so it need not keep `ef` of them. It hardly finds any if they lie elsewhere. Nobody knows before; so a walk has a
+ * budget, and when that is spent, or earlier where hits are far rarer on the way than they should be, the scan is made.
  * Whatever the rows are like, the search costs at most twice the better way.
  *
  * The walk's candidates are put in order by their vectors, nearest first, until no further one can be among
@@ -28,6 +29,7 @@
 #define WALK_BASE 600.0 /* what a walk costs, in sketches looked at, at ef = 0 … */
 #define WALK_EF 18.0    /* … and for each of ef more */
 #define CODE_COST 4.0   /* a code against a sketch */
+#define SPARE 4         /* allowed candidates beyond k that a walk keeps at least, for the order by codes is not the true one */
 
 enum result index_in_time(const struct index_query *query, struct err *err)
 {
@@ -41,6 +43,7 @@ struct search {
     struct index_work *w;
     const struct index_query *q;
     uint32_t ef;
+    uint32_t keep;     /* candidates that may be hits, at most; ef without a filter */
     uint64_t possible; /* rows that may be hits, at most */
     bool graph;
     bool complete; /* every row was looked at: w->final has the hits */
@@ -150,16 +153,25 @@ static float worst_doubt(const struct search *s, uint32_t node)
     return 2 * (query * h->error + row * p->error + 1e-5f * query * row);
 }
 
+/* By its sketch, where that is enough to tell. */
+static bool hopeless(const struct search *s, uint32_t node, float limit)
+{
+    if (limit == __builtin_inff() || !s->graph ||
+        !atomic_load_explicit(&index_meta(s->ix, node)->sketched, memory_order_acquire))
+        return false;
+    s->w->sketches++;
+    return index_sketch_distance(s->ix, &s->w->probe, index_head(s->ix, node), SCAN_DOUBTS) > limit;
+}
+
+static float limit_of(const struct search *s, enum depth depth)
+{
+    return index_best_limit(depth == AHEAD ? &s->w->best : &s->w->final);
+}
+
 static enum result look(const struct search *s, uint32_t node, enum depth depth, struct err *err)
 {
     struct index_work *w = s->w;
-    float limit = index_best_limit(depth == AHEAD ? &w->best : &w->final);
-    if (depth != EXACT && limit < __builtin_inff() && s->graph &&
-        atomic_load_explicit(&index_meta(s->ix, node)->sketched, memory_order_acquire)) {
-        w->sketches++;
-        if (index_sketch_distance(s->ix, &w->probe, index_head(s->ix, node), SCAN_DOUBTS) > limit)
-            return ERR_OK;
-    }
+    float limit = limit_of(s, depth);
     w->codes++;
     float d = index_code_distance(s->ix, &w->probe, node);
     if (depth == AHEAD) {
@@ -177,23 +189,28 @@ struct batch {
     enum depth depth;
 };
 
+/* What is needed of memory is on its way before it is used: heads since add(), codes from here. */
 static enum result flush(const struct search *s, struct batch *b, struct err *err)
 {
     enum result r = b->flushed++ % BATCHES == BATCHES - 1 ? index_in_time(s->q, err) : ERR_OK;
-    for (uint32_t i = 0; r == ERR_OK && i < b->count; i++)
-        if (index_may_hit(s->ix, s->q, b->nodes[i]))
-            r = look(s, b->nodes[i], b->depth, err);
+    float limit = b->depth == EXACT ? __builtin_inff() : limit_of(s, b->depth);
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < b->count; i++) {
+        if (!index_may_hit(s->ix, s->q, b->nodes[i]) || hopeless(s, b->nodes[i], limit))
+            continue;
+        index_prefetch(index_code(s->ix, b->nodes[i]), s->ix->shape.padded);
+        b->nodes[kept++] = b->nodes[i];
+    }
+    for (uint32_t i = 0; r == ERR_OK && i < kept; i++)
+        r = look(s, b->nodes[i], b->depth, err);
     b->count = 0;
     return r;
 }
 
-/* All that is needed of a batch is on its way before the first of it is looked at. */
 static enum result add(const struct search *s, struct batch *b, uint32_t node, struct err *err)
 {
-    const char *head = (const char *)index_head(s->ix, node);
     __builtin_prefetch(index_meta(s->ix, node));
-    for (uint32_t i = 0; i < s->ix->shape.head_stride; i += 64)
-        __builtin_prefetch(head + i);
+    index_prefetch(index_head(s->ix, node), s->ix->shape.head_stride);
     b->nodes[b->count++] = node;
     return b->count == BATCH ? flush(s, b, err) : ERR_OK;
 }
@@ -218,7 +235,7 @@ static enum result scan(const struct search *s, enum depth depth, struct err *er
 
 static enum result begin_best(const struct search *s, struct err *err)
 {
-    uint64_t max = s->ef < s->possible ? s->ef : s->possible;
+    uint64_t max = s->keep < s->possible ? s->keep : s->possible;
     enum result r = index_best_init(&s->w->best, max ? (uint32_t)max : 1, s->q->group, err);
     return r == ERR_OK ? index_set_clear(&s->w->seen, err) : r;
 }
@@ -297,7 +314,8 @@ static enum result scan_all(struct search *s, enum depth depth, struct index_tra
 static enum result find(struct search *s, struct index_trace *trace, struct err *err)
 {
     uint64_t live = atomic_load(&s->ix->live), linked = atomic_load(&s->ix->linked);
-    double walk = (WALK_BASE + WALK_EF * s->ef) * (double)(live + 1) / (double)(s->possible + 1);
+    double spread = s->keep * (double)(live + 1) / (double)(s->possible + 1);
+    double walk = WALK_BASE + WALK_EF * (spread > s->ef ? spread : s->ef);
     if (!s->graph || !linked || (double)s->possible <= walk)
         return scan_all(s, LIKELY, trace, err);
     bool finished = false;
@@ -306,6 +324,8 @@ static enum result find(struct search *s, struct index_trace *trace, struct err 
     trace->walked = true;
     s->w->aside.count = 0;
     enum result r = begin_best(s, err);
+    if (r == ERR_OK && s->q->allowed)
+        r = index_best_init(&s->w->around, s->ef, false, err);
     if (r == ERR_OK)
         r = scan_waiting(s, err);
     if (r == ERR_OK)
@@ -351,11 +371,14 @@ enum result index_search(struct index *ix, const struct index_query *query, stru
     s.ef = query->ef ? query->ef : index_ef(query->k, query->recall);
     if (s.ef < query->k)
         s.ef = query->k;
+    s.keep = s.ef;
     /* Rows may come while we look; room for a few more costs nothing. */
     s.possible = (uint64_t)atomic_load(&ix->live) + atomic_load(&ix->dead);
     if (query->allowed) {
         uint64_t allowed = count_allowed(query);
         s.possible = allowed < s.possible ? allowed : s.possible;
+        double more = (double)(s.ef - query->k) * (double)s.possible / (double)(atomic_load(&ix->live) + 1);
+        s.keep = query->k + (more > SPARE ? (uint32_t)more : SPARE);
     }
     index_probe_query(ix, query->vector, &s.w->probe);
     r = search(&s, t, err);

@@ -17,13 +17,6 @@
 #define CLOCK 128  /* nodes between two looks at the clock */
 #define ENOUGH 200 /* codes, to tell whether hits are where the walk is */
 
-static inline void prefetch(const void *p, size_t bytes)
-{
-    const char *c = p;
-    for (size_t i = 0; i < bytes; i += 64)
-        __builtin_prefetch(c + i);
-}
-
 bool index_may_hit(const struct index *ix, const struct index_query *query, uint32_t node)
 {
     const struct index_meta *m = index_meta(ix, node);
@@ -60,7 +53,7 @@ static uint32_t starts(const struct index *ix, struct index_work *w, uint32_t *o
     for (uint32_t i = 0; i < count; i++) {
         uint32_t node = atomic_load_explicit(&ix->entries[i], memory_order_acquire);
         if (i + AHEAD < count)
-            prefetch(index_head(ix, atomic_load_explicit(&ix->entries[i + AHEAD], memory_order_relaxed)),
+            index_prefetch(index_head(ix, atomic_load_explicit(&ix->entries[i + AHEAD], memory_order_relaxed)),
                 ix->shape.head_stride);
         float d = index_sketch_distance(ix, &w->probe, index_head(ix, node), 0);
         w->sketches++;
@@ -78,35 +71,94 @@ static uint32_t starts(const struct index *ix, struct index_work *w, uint32_t *o
     return kept;
 }
 
+/*
+ * Above this no node is worth a step. Under a filter the way leads through rows that may not be hits: it ends when the
+ * allowed ones are found, but not before a search without a filter would have ended.
+ */
+static float wanted(const struct index_work *w)
+{
+    float best = index_best_limit(&w->best);
+    if (!w->around.max)
+        return best;
+    float around = index_best_limit(&w->around);
+    return best > around ? best : around;
+}
+
 /* Look at nodes that were not seen before: first at all sketches, then at the codes of those that may be
  * wanted. */
 static enum result look(const struct index *ix, struct index_work *w, const struct index_query *query,
     uint32_t *nodes, uint32_t count, struct err *err)
 {
     uint32_t kept = 0;
-    float limit = index_best_limit(&w->best);
+    float limit = wanted(w);
     if (limit < __builtin_inff()) {
         for (uint32_t i = 0; i < count; i++) {
             float d = index_sketch_distance(ix, &w->probe, index_head(ix, nodes[i]), DOUBTS);
             if (d < limit) {
-                prefetch(index_code(ix, nodes[i]), ix->shape.padded);
+                index_prefetch(index_code(ix, nodes[i]), ix->shape.padded);
                 nodes[kept++] = nodes[i];
             }
         }
         w->sketches += count;
     } else {
         for (; kept < count; kept++)
-            prefetch(index_code(ix, nodes[kept]), ix->shape.padded);
+            index_prefetch(index_code(ix, nodes[kept]), ix->shape.padded);
     }
     w->codes += kept;
     for (uint32_t i = 0; i < kept; i++) {
         float d = index_code_distance(ix, &w->probe, nodes[i]);
-        if (d >= index_best_limit(&w->best))
+        if (d >= wanted(w))
             continue;
         enum result r = index_queue_push(w, (struct index_near){d, nodes[i]}, err);
         if (r != ERR_OK)
             return r;
         if (index_may_hit(ix, query, nodes[i])) {
+            index_offer_node(ix, w, nodes[i], d);
+            w->offered++;
+        }
+    }
+    w->passed += kept;
+    return ERR_OK;
+}
+
+/*
+ * The same under a filter. The row of a node that may not be a hit only shows the way, and for that its sketch is good
+ * enough; nine of ten codes need not be read where one row in ten is allowed.
+ */
+static enum result look_filtered(const struct index *ix, struct index_work *w, const struct index_query *query,
+    uint32_t *nodes, uint32_t count, struct err *err)
+{
+    _Static_assert(INDEX_LINKS <= 64 && STARTS <= INDEX_LINKS, "a bit for each node");
+    float near[INDEX_LINKS], limit = wanted(w);
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        struct index_head *head = index_head(ix, nodes[i]);
+        float d = index_sketch_distance(ix, &w->probe, head, 0);
+        if (d - index_sketch_doubt(&w->probe, head, DOUBTS) >= limit)
+            continue;
+        __builtin_prefetch(index_meta(ix, nodes[i]));
+        near[kept] = d;
+        nodes[kept++] = nodes[i];
+    }
+    w->sketches += count;
+    w->passed += kept;
+    uint64_t hits = 0;
+    for (uint32_t i = 0; i < kept; i++)
+        if (index_may_hit(ix, query, nodes[i])) {
+            index_prefetch(index_code(ix, nodes[i]), ix->shape.padded);
+            hits |= 1ull << i;
+        }
+    for (uint32_t i = 0; i < kept; i++) {
+        bool hit = hits >> i & 1;
+        float d = hit ? index_code_distance(ix, &w->probe, nodes[i]) : near[i];
+        w->codes += hit;
+        if (d >= wanted(w))
+            continue;
+        enum result r = index_queue_push(w, (struct index_near){d, nodes[i]}, err);
+        if (r != ERR_OK)
+            return r;
+        index_best_offer(&w->around, &(struct index_candidate){.distance = d, .node = nodes[i], .tie = nodes[i]});
+        if (hit) {
             index_offer_node(ix, w, nodes[i], d);
             w->offered++;
         }
@@ -122,7 +174,7 @@ static uint32_t unseen(const struct index *ix, struct index_work *w, uint32_t no
     for (uint32_t i = 0; i < n; i++) {
         uint32_t to = index_link(l, i);
         if (index_set_add(&w->seen, to)) {
-            prefetch(index_head(ix, to), ix->shape.head_stride);
+            index_prefetch(index_head(ix, to), ix->shape.head_stride);
             out[count++] = to;
         }
     }
@@ -139,27 +191,27 @@ enum result index_walk(struct index *ix, struct index_work *w, const struct inde
     uint32_t nodes[INDEX_LINKS > STARTS ? INDEX_LINKS : STARTS];
     enum result r = ERR_OK;
     *finished = false;
-    w->queue_count = w->near_count = w->offered = 0;
+    w->queue_count = w->near_count = w->offered = w->passed = 0;
     if (!index_set_roomy(&w->seen, STARTS) && (r = index_set_grow(&w->seen, err)) != ERR_OK)
         return r;
-    uint32_t first = w->codes, steps = 0;
-    r = look(ix, w, query, nodes, starts(ix, w, nodes), err);
+    bool filtered = w->around.max != 0;
+    uint32_t steps = 0;
+    r = (filtered ? look_filtered : look)(ix, w, query, nodes, starts(ix, w, nodes), err);
     while (r == ERR_OK && w->queue_count) {
         struct index_near near = index_queue_pop(w);
-        if (near.distance > index_best_limit(&w->best))
+        if (near.distance > wanted(w))
             break;
         if (!query && (r = index_near_add(w, near, err)) != ERR_OK)
             return r;
         if (query && ++steps % CLOCK == 0 && (r = index_in_time(query, err)) != ERR_OK)
             return r;
-        uint32_t looked = w->codes - first;
-        if (looked > budget || (looked > ENOUGH && w->offered * 8.0 < expect * looked))
+        if (w->passed > budget || (w->passed > ENOUGH && w->offered * 8.0 < expect * w->passed))
             return ERR_OK;
         if (!index_set_roomy(&w->seen, INDEX_LINKS) && (r = index_set_grow(&w->seen, err)) != ERR_OK)
             return r;
         if (w->queue_count)
-            prefetch(index_links(ix, w->queue[0].node), sizeof(struct index_links));
-        r = look(ix, w, query, nodes, unseen(ix, w, near.node, nodes), err);
+            index_prefetch(index_links(ix, w->queue[0].node), sizeof(struct index_links));
+        r = (filtered ? look_filtered : look)(ix, w, query, nodes, unseen(ix, w, near.node, nodes), err);
     }
     *finished = r == ERR_OK;
     return r;

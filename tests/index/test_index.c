@@ -187,7 +187,11 @@ static void test_filters(void **state)
                     q.allowed = words;
                     q.allowed_words = sizeof words / sizeof *words;
                     q.group = group;
-                    recall += world_recall(&big, big_index, &q, NULL) / 4;
+                    struct index_trace trace;
+                    recall += world_recall(&big, big_index, &q, &trace) / 4;
+                    /* The walk suffices where it meets allowed rows. */
+                    if (rates[r] >= 0.5 && kind != 2)
+                        assert_true(trace.walked && !trace.scanned);
                     q.exact = true;
                     assert_true(world_recall(&big, big_index, &q, NULL) > 0.9999);
                 }
@@ -201,6 +205,27 @@ static void test_filters(void **state)
     assert_true(world_recall(&big, big_index, &q, NULL) > 0.9999);
     q.allowed_words = 0;
     assert_true(world_recall(&big, big_index, &q, NULL) == 1);
+}
+
+/* What a filter costs and keeps ends with its search: the working memory serves the next one, which has none. */
+static void test_filter_leaves_nothing(void **state)
+{
+    uint64_t words[(ROWS + 63) / 64];
+    float v[128];
+    struct index_trace before, filtered, after;
+    world_query(&big, v);
+    struct index_query q = world_ask(&big, v, 10);
+    double recall = world_recall(&big, big_index, &q, &before);
+    fill_filter(&big, v, 0, 0.5, words);
+    q.allowed = words;
+    q.allowed_words = sizeof words / sizeof *words;
+    assert_true(world_recall(&big, big_index, &q, &filtered) >= 0.9);
+    assert_true(filtered.walked && !filtered.scanned);
+    /* Of rows that only show the way no code is read. */
+    assert_true(filtered.codes < before.codes);
+    q.allowed = NULL;
+    assert_true(world_recall(&big, big_index, &q, &after) == recall);
+    assert_memory_equal(&before, &after, sizeof before);
 }
 
 static void test_group(void **state)
@@ -434,6 +459,7 @@ int main(void)
         cmocka_unit_test(test_recall_floor),
         cmocka_unit_test(test_walk_is_taken),
         cmocka_unit_test(test_exact_and_deep),
+        cmocka_unit_test(test_filter_leaves_nothing), /* the first search under a filter of all */
         cmocka_unit_test(test_filters),
         cmocka_unit_test(test_group),
         cmocka_unit_test(test_callbacks),
