@@ -411,7 +411,7 @@ enum result pipeline_open_collection(struct pipeline *p, const char *collection,
     if (*settings->input && strcmp(settings->input, sight) != 0)
         return err_set_field(err, ERR_INVALID, "model",
             "collection \"%.64s\" was filled by the model %.60s at another input (%.110s), and the model of that name is now given %.110s: vectors of the two "
-            "cannot be compared. Put the model back as it was, or fill a new collection",
+            "cannot be compared. Put the model back as it was, let `lookalike reembed` compute all vectors anew, or fill a new collection",
             collection, m->name, settings->input, sight);
     return ERR_OK;
 }

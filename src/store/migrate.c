@@ -385,6 +385,8 @@ static enum result prepare(struct pair *p, struct err *err)
             m->collection, from.dimension);
     if (from.thumbnails && !to.thumbnails)
         note(m, "collection %.100s: the target keeps no thumbnails", m->collection);
+    if (from.originals)
+        note(m, "collection %.100s: the files as they came stay behind; the target has no place for them", m->collection);
     p->dimension = from.dimension;
     p->thumbnails = from.thumbnails && to.thumbnails;
     return ERR_OK;

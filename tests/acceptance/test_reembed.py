@@ -1,4 +1,5 @@
 """Another model for a collection, from the originals it keeps: through the server, with the real models."""
+import contextlib
 import json
 import threading
 import time
@@ -6,6 +7,7 @@ import time
 import pytest
 
 from support import OK, BUILD, Api, Server, picture, run_program
+from test_models import change_input, small_model, write_manifest
 from test_v1 import problem
 
 MODELS = BUILD.parent / "models"
@@ -262,3 +264,21 @@ def test_without_a_server(tmp_path):
         assert done.returncode == 0, done.stdout + done.stderr
     stats = json.loads(run_program("collection", "stats", "c", "--json", "--data", data).stdout)
     assert stats["model"] == "efficientnet-lite2" and stats["count"] == 5 and stats["originals"] is True
+
+
+def test_vectors_of_a_model_that_was_given_something_else(servers, tmp_path):
+    """The model of the same name sees pictures at another size now: the collection is refused, the sentence says the way out, and it is one."""
+    small_model(tmp_path / "open.onnx", shape=("n", 3, "h", "w"))
+    (tmp_path / "models" / "small").mkdir(parents=True)
+    write_manifest(tmp_path / "models" / "small", (tmp_path / "open.onnx").read_bytes())
+    server = servers("--models", tmp_path / "models", "--model", "small")
+    with contextlib.closing(Api(server.url)) as client:
+        fill(client, "shop", 8, model="small", originals=True)
+    server.stop_cleanly()
+    change_input(tmp_path / "models" / "small", width=40, height=40)
+    server.start()
+    with contextlib.closing(Api(server.url)) as client:
+        problem(client.http.post("/v1/collections/shop/search", content=picture(2), headers=JPEG), 400, "model", "lookalike reembed")
+        assert wait(client, start(client, "shop"))["state"] == "done"
+        assert client.http.get("/v1/collections/shop").json()["input"].startswith("40x40 ")
+        assert client.search("shop", picture(2)).data[0]["fileid"] == 2
