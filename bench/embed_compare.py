@@ -4,31 +4,47 @@
     server      POST /v1/embed from as many connections as it has threads twice over
     (a)         Pillow, NumPy and onnxruntime in Python, f32
     (b)         Pillow, timm's transform and PyTorch, eager, f32
+    whole way   the preset `reference` (letter-boxed, background removed by U2-Net, ResNet50) of the server, against U2-Net in onnxruntime
+                with rembg's arithmetic, then timm and PyTorch
+    tool        `lookalike model bench` against OpenVINO's own benchmark_app: the same file, precision, batch and threads
 
-In turns, several rounds; ratios are of medians. The network is timm's ResNet50 with random weights. Needs the environment of
-scripts/check-reference, and a build. Use: embed_compare.py [--rounds 3] [--pictures 64] [--precision NAME]
+In turns, several rounds; ratios are of medians. The network is timm's ResNet50 with random weights; int8 is made of it by scripts/quantize.
+Needs the environments of scripts/check-reference (its Python runs this) and scripts/quantize, models/u2net (scripts/get-u2net), and a
+build. Use: embed_compare.py [--rounds 3] [--pictures 64] [--precision f32,bf16,int8] [--only python|whole|tool]
 """
 import argparse
 import concurrent.futures
 import io
+import json
 import os
 import pathlib
+import re
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT / "tests" / "acceptance"), str(ROOT / "bench")]
+sys.path[:0] = [str(ROOT / "tests" / "acceptance"), str(ROOT / "tests" / "reference"), str(ROOT / "bench")]
 
 import numpy  # noqa: E402
 import onnxruntime  # noqa: E402
-import timm  # noqa: E402
 import torch  # noqa: E402
 from PIL import Image  # noqa: E402
 
+from check_reference import cut, letterboxed, network, python_mask, saved  # noqa: E402
 from serve_bench import machine  # noqa: E402
 from support import Api, Server, run_program, shared_pictures  # noqa: E402
+
+THREADS = len(os.sched_getaffinity(0))
+U2NET = ROOT / "models" / "u2net"
+
+
+def must(done):
+    if done.returncode:
+        sys.exit(done.stdout + done.stderr)
+    return done
 
 
 def rate(work, count):
@@ -37,33 +53,45 @@ def rate(work, count):
     return count / (time.perf_counter() - started)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--pictures", type=int, default=64)
-    parser.add_argument("--precision")
-    options = parser.parse_args()
-    paths = shared_pictures("clothing/test")[: options.pictures]
-    if not paths:
-        sys.exit("needs ../shared/data")
-    data = [p.read_bytes() for p in paths]
-    top = pathlib.Path(tempfile.mkdtemp(prefix="lookalike-embed-"))
-    torch.manual_seed(7)
-    model = timm.create_model("resnet50", pretrained=False, num_classes=0).eval()
-    transform = timm.data.create_transform(**timm.data.resolve_data_config({}, model=model))
-    torch.onnx.export(model, torch.zeros(1, 3, 224, 224), str(top / "r.onnx"), input_names=["image"], output_names=["embedding"],
-                      dynamic_axes={"image": {0: "n"}, "embedding": {0: "n"}}, dynamo=False)
-    done = run_program("model", "add", "r", top / "r.onnx", "--preset", "resnet50-timm", "--models", top / "models")
-    if done.returncode:
-        sys.exit(done.stderr)
-    session = onnxruntime.InferenceSession(str(top / "r.onnx"), providers=["CPUExecutionProvider"])
-    server = Server(top / "data", "--models", top / "models", "--model", "r", *(["--precision", options.precision] if options.precision else []))
-    server.start()
-    client = Api(server.url)
-    clients = concurrent.futures.ThreadPoolExecutor(2 * len(os.sched_getaffinity(0)))
+def compare(ways, count, rounds):
+    """{name: median} of pictures a second; all ways in turn."""
+    for work in ways.values():
+        work()
+    rates = {name: [] for name in ways}
+    for _ in range(rounds):
+        for name, work in ways.items():
+            rates[name].append(rate(work, count))
+    middle = {name: statistics.median(values) for name, values in rates.items()}
+    ours = next(iter(middle.values()))
+    for name, values in rates.items():
+        print(f"  {name:12} {middle[name]:6.1f} pictures/s   ({', '.join(f'{v:.1f}' for v in values)})   the first is {ours / middle[name]:.2f} times that")
+    return middle
 
-    def one(body):
-        client.http.post("/v1/embed", content=body, headers={"Content-Type": "image/jpeg"}).raise_for_status()
+
+class Ours:
+    """A server with one model, asked from many connections at once."""
+
+    def __init__(self, top, model, precision):
+        self.server = Server(top / "data", "--models", top / "models", "--model", model, "--precision", precision)
+        self.server.start()
+        self.client = Api(self.server.url, timeout=600)
+        self.pool = concurrent.futures.ThreadPoolExecutor(2 * THREADS)
+
+    def one(self, body):
+        self.client.http.post("/v1/embed", content=body, headers={"Content-Type": "image/jpeg"}).raise_for_status()
+
+    def all(self, data):
+        return list(self.pool.map(self.one, data))
+
+    def stop(self):
+        loaded = self.client.http.get("/v1/models").json()["models"]
+        self.server.stop_cleanly()
+        return ", ".join(f"{m['name']} in {m['precision']} on {m['device']}" for m in loaded if m.get("precision"))
+
+
+def against_python(top, precision, data, model, transform, rounds):
+    session = onnxruntime.InferenceSession(str(top / "r.onnx"), providers=["CPUExecutionProvider"])
+    ours = Ours(top, "r", precision)
 
     def pixels(body):
         return transform(Image.open(io.BytesIO(body)).convert("RGB"))
@@ -77,20 +105,85 @@ def main():
         for at in range(0, len(data), 8):
             session.run(None, {"image": numpy.stack([pixels(body).numpy() for body in data[at: at + 8]])})
 
-    ways = {"server": lambda: list(clients.map(one, data)), "onnxruntime": by_onnxruntime, "pytorch": by_torch}
-    print(machine())
+    print(f"{precision}:")
+    compare({"server": lambda: ours.all(data), "onnxruntime": by_onnxruntime, "pytorch": by_torch}, len(data), rounds)
+    print(f"  ({ours.stop()})")
+
+
+def whole_way(top, precision, data, model, transform, rounds):
+    session = onnxruntime.InferenceSession(str(U2NET / "model.onnx"), providers=["CPUExecutionProvider"])
+    ours = Ours(top, "reference", precision)
+
+    def by_python():
+        for body in data:
+            square = letterboxed(Image.open(io.BytesIO(body)).convert("RGB"))
+            picture = saved(cut(square, python_mask(session, square)))
+            with torch.no_grad():
+                model(transform(picture.convert("RGB"))[None])
+
+    print(f"whole way, {precision}:")
+    compare({"server": lambda: ours.all(data), "rembg, timm": by_python}, len(data), rounds)
+    print(f"  ({ours.stop()})")
+
+
+def against_tool(top, precision, rounds):
+    """Both in turn; benchmark_app is the OpenVINO package's own, of the environment that the models are made with."""
+    def ours():
+        return json.loads(must(run_program("model", "bench", "r", "--models", top / "models", "--precision", precision, "--seconds", 8, "--json")).stdout)
+
+    said = ours()
+    manifest = json.loads((top / "models" / "r" / "model.json").read_text())
+    file = top / "models" / "r" / (manifest["int8"]["file"] if precision == "int8" else manifest["file"])
+    command = [ROOT / ".deps" / "venv" / "bin" / "benchmark_app", "-m", file, "-d", "CPU", "-shape", f"[{said['batch']},3,224,224]", "-t", 8,
+               "-infer_precision", "bf16" if precision == "bf16" else "f32"]
+    ways = {"model bench": lambda: ours()["pictures_per_second"]}
+    for name, more in (("throughput", ["-hint", "throughput"]), ("one stream", ["-hint", "none", "-nstreams", 1, "-nireq", 1])):
+        def by_tool(more=more):
+            done = must(subprocess.run([str(c) for c in command + more], capture_output=True, text=True, check=False))
+            return float(re.search(r"Throughput:\s*([\d.]+)", done.stdout)[1])
+        ways[f"benchmark_app, {name}"] = by_tool
     rates = {name: [] for name in ways}
-    for work in ways.values():
-        work()
-    for _ in range(options.rounds):
+    for _ in range(rounds):
         for name, work in ways.items():
-            rates[name].append(rate(work, len(data)))
-    loaded = client.http.get("/v1/models").json()["models"][0]
-    server.stop_cleanly()
+            rates[name].append(work())
     middle = {name: statistics.median(values) for name, values in rates.items()}
+    print(f"the model alone, {precision}, batch {said['batch']}:")
     for name, values in rates.items():
-        print(f"{name:12} {middle[name]:6.1f} pictures/s   ({', '.join(f'{v:.1f}' for v in values)})   server is {middle['server'] / middle[name]:.2f} times that")
-    print(f"server in {loaded['precision']} on {loaded['device']}, {len(data)} pictures, {options.rounds} rounds")
+        print(f"  {name:26} {middle[name]:6.1f} pictures/s   ({', '.join(f'{v:.1f}' for v in values)})   ours is {middle['model bench'] / middle[name]:.2f} times that")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--pictures", type=int, default=64)
+    parser.add_argument("--precision", default="f32")
+    parser.add_argument("--only", choices=["python", "whole", "tool"])
+    options = parser.parse_args()
+    paths = shared_pictures("clothing/test")[: options.pictures]
+    if not paths:
+        sys.exit("needs ../shared/data")
+    data = [p.read_bytes() for p in paths]
+    top = pathlib.Path(tempfile.mkdtemp(prefix="lookalike-embed-"))
+    model, transform = network()
+    torch.onnx.export(model, torch.zeros(1, 3, 224, 224), str(top / "r.onnx"), input_names=["image"], output_names=["embedding"],
+                      dynamic_axes={"image": {0: "n"}, "embedding": {0: "n"}}, dynamo=False)
+    must(run_program("model", "add", "r", top / "r.onnx", "--preset", "resnet50-timm", "--models", top / "models"))
+    precisions = options.precision.split(",")
+    if "int8" in precisions:  # of random weights nothing is lost that there was: the limit is none here
+        must(subprocess.run([str(ROOT / "scripts" / "quantize"), str(top / "models" / "r"), str(paths[0].parents[1]), "--calibrate", "100", "--measure", "40",
+                             "--max-loss", "100"], capture_output=True, text=True, check=False))
+    print(machine())
+    print(f"{len(data)} pictures, {options.rounds} rounds")
+    for precision in precisions:
+        if options.only in (None, "python"):
+            against_python(top, precision, data, model, transform, options.rounds)
+        if options.only in (None, "tool"):
+            against_tool(top, precision, options.rounds)
+    if options.only in (None, "whole"):
+        must(run_program("model", "add", "reference", top / "r.onnx", "--preset", "reference", "--models", top / "models"))
+        os.symlink(U2NET, top / "models" / "u2net")
+        for precision in (p for p in precisions if p != "int8"):
+            whole_way(top, precision, data[: max(4, len(data) // 4)], model, transform, options.rounds)
 
 
 if __name__ == "__main__":
