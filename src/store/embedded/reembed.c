@@ -226,8 +226,12 @@ static enum result write_one(struct edition *x, struct store_write *write, struc
     return embedded_collection_write(x->second, write, 1, CLOCK_NO_DEADLINE, err);
 }
 
+/* One that is changed while it fails is looked at again, and fails again: it is one. */
 static enum result note_failed(struct edition *x, int64_t fileid, struct err *err)
 {
+    for (size_t i = 0; i < x->failed_count; i++)
+        if (x->failed[i] == fileid)
+            return ERR_OK;
     if (x->failed_count == LIMIT_REEMBED_FAILED)
         return err_set(err, ERR_NOT_FOUND,
             "more than %d records of collection \"%.64s\" cannot be made anew, the first is fileid %" PRId64

@@ -377,13 +377,19 @@ static void test_died_between_the_renames(void **unused)
 
 /* --- records that cannot be made --- */
 
+static void change_one_that_fails(int call)
+{
+    if (call == 4)
+        put_number(101, 101);
+}
+
 static void test_failed(void **unused)
 {
-    struct maker m = {.refuse = 100}, whole = {0};
+    struct maker m = {.refuse = 100, .meanwhile = change_one_that_fails}, whole = {0};
     struct store_reembed_report report;
     struct store_settings settings;
     OK(reembed(&m, &report, err));
-    assert_int_equal(report.failed, 3);
+    assert_int_equal(report.failed, 3); /* each once */
     assert_int_equal(report.fileids[0], 1);
     assert_int_equal(report.fileids[2], 201);
     OK(store_settings(store, "c", &settings, err));
