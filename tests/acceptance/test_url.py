@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from support import HOST, OK, SLOW, Api, failed, free_port, picture, tiny
+from support import HOST, OK, ON_MILVUS, SLOW, Api, failed, free_port, picture, tiny
 
 
 @pytest.fixture
@@ -224,7 +224,7 @@ def test_several_downloads_at_once(api, collection, site):
     for t in threads:
         t.join()
     assert [r.code for r in replies] == [OK] * 16
-    assert time.monotonic() - started < 2 + 2 * SLOW
+    assert time.monotonic() - started < 2 + (4 if ON_MILVUS else 2) * SLOW  # there the first write to a collection takes 2 or 3 s: it is loaded
     assert api.count(collection).data == 16
 
 
