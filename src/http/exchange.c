@@ -641,8 +641,7 @@ static void serve(struct http_exchange *x)
         http_reply_error(
             server, &reply, x->request.path, 500, "The server made a reply without a valid status.");
     log_request(NULL, NULL);
-    if (reply.status >= 500)
-        x->ticket.alone = false; /* how long it waited for what did not come is no measure of one that is alone */
+    x->ticket.failed = reply.status >= 500;
     leave(x);
     release_body(x);
     make_response(x, &reply, false);

@@ -30,8 +30,9 @@ static double alone_at_most(const struct overload *o)
 }
 
 /*
- * The time between two answers, over stretches in which every CPU had work. A longer time than one alone takes twice is not that of
- * work: all of them waited for something else, a store that was away, and are no reason to turn away whoever comes next.
+ * The time between two answers, over stretches in which every CPU had work and nobody failed. A longer time than one alone takes
+ * twice is not that of work: all of them waited for something else, a store that was away for a moment, and are no reason to turn
+ * away whoever comes next.
  */
 static void measure_interval(struct overload *o, int64_t now_us)
 {
@@ -131,9 +132,13 @@ void overload_leave(struct overload *o, int64_t now_us, const struct overload_ti
     pthread_mutex_lock(&o->lock);
     o->inside--;
     o->answered++;
+    if (ticket->failed) {
+        o->busy_us = now_us;
+        o->busy_answered = o->answered;
+    }
     measure_interval(o, now_us);
     mark(o, now_us);
-    if (ticket->alone && o->let_in == ticket->number) { /* from its beginning to its end */
+    if (ticket->alone && !ticket->failed && o->let_in == ticket->number) { /* from its beginning to its end */
         double us = (double)(now_us - ticket->us), off = us - o->alone_us;
         if (o->alone_us > 0)
             learn(&o->spread_us, off < 0 ? -off : off);

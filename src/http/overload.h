@@ -54,7 +54,8 @@ struct overload {
 struct overload_ticket {
     int64_t us;
     uint64_t number;
-    bool alone; /* nobody else was inside */
+    bool alone;  /* nobody else was inside */
+    bool failed; /* set before it leaves: it waited for what did not come, a store that is away. Its time is no measure of work */
 };
 
 void overload_init(struct overload *o, unsigned cpus);

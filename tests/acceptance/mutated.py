@@ -210,6 +210,7 @@ def run(options, top, say):
                 f"decoders replaced: {number_of(server, 'lookalike_sandbox_restarts_total')}")
     if not server.alive() or server.pid != pid:
         return f"the server ended with {server.process.returncode}:\n{server.tail()}"
+    memory.append((options.pictures, family_memory(pid)))  # whatever was missed: where the metrics are slow, all may be sent meanwhile
     if sender.problems:
         server.kill()
         return "\n".join(sender.problems[:5])

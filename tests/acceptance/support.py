@@ -34,7 +34,8 @@ SLOW = float(os.environ.get("LOOKALIKE_TEST_SLOW", "1"))
 HOST = "127.0.0.1"
 OK, FAILED = 10000, 10100
 INT64_MAX, INT64_MIN = 2**63 - 1, -(2**63)
-LARGEST_FILEID = INT64_MAX - ("LOOKALIKE_TEST_MILVUS" in os.environ)  # Milvus does not find the very largest key again, so it is refused there
+ON_MILVUS = "LOOKALIKE_TEST_MILVUS" in os.environ  # the records are in one that all servers of the tests share; scripts/check-milvus
+LARGEST_FILEID = INT64_MAX - ON_MILVUS  # Milvus does not find the very largest key again, so it is refused there
 SANITIZER = re.compile(r"(Address|Leak|Thread|Memory|UndefinedBehavior)Sanitizer|: runtime error: ")
 
 
@@ -47,7 +48,7 @@ def program_environment(**extra):
             and not k.lower().endswith("_proxy")}
     if "LOOKALIKE_MODELS" in os.environ:
         keep["LOOKALIKE_MODELS"] = os.environ["LOOKALIKE_MODELS"]
-    if "LOOKALIKE_TEST_MILVUS" in os.environ:  # the same tests with the records in a Milvus; scripts/check-milvus
+    if ON_MILVUS:
         keep["LOOKALIKE_MILVUS_URI"] = os.environ["LOOKALIKE_TEST_MILVUS"]
     for name, variable in (("lsan", "LSAN_OPTIONS"), ("tsan", "TSAN_OPTIONS"), ("ubsan", "UBSAN_OPTIONS")):
         suppressions = SOURCE / "tests" / "suppressions" / f"{name}.txt"

@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image, ImageDraw
 
 import support
-from support import OK, Api, picture
+from support import OK, ON_MILVUS, Api, picture
 from test_v1 import problem
 
 MODELS = support.BUILD.parent / "models"
@@ -146,19 +146,19 @@ def test_a_model_that_went_away_and_came_back(servers, tmp_path):
     data = tmp_path / "data"
     server = servers("--models", tmp_path, "--model", "efficientnet-lite0", data=data)
     client = Api(server.url)
-    assert client.http.put("/v1/collections/c", json={"model": "small"}).status_code == 201
-    client.add("c", 1, picture(1)).data
+    assert client.http.put("/v1/collections/away", json={"model": "small"}).status_code == 201
+    client.add("away", 1, picture(1)).data
     server.stop_cleanly()
     shutil.move(tmp_path / "small", tmp_path / "away")
     server.start()
     client = Api(server.url)
-    reply = client.search("c", picture(1))
+    reply = client.search("away", picture(1))
     assert reply.code != OK and "small" in reply.message and "model add" in reply.message
-    problem(client.http.post("/v1/collections/c/search", content=picture(1), headers={"Content-Type": "image/jpeg"}), 404, "model", "small")
-    assert client.http.put("/v1/collections/d").status_code == 201
-    client.add("d", 1, picture(1)).data
+    problem(client.http.post("/v1/collections/away/search", content=picture(1), headers={"Content-Type": "image/jpeg"}), 404, "model", "small")
+    assert client.http.put("/v1/collections/stays").status_code == 201
+    client.add("stays", 1, picture(1)).data
     shutil.move(tmp_path / "away", tmp_path / "small")
-    assert client.search("c", picture(1)).data[0]["distance"] < 1e-3
+    assert client.search("away", picture(1)).data[0]["distance"] < 1e-3
     client.close()
 
 
@@ -200,8 +200,8 @@ def test_a_collection_is_refused_to_a_model_that_sees_otherwise(servers, tmp_pat
         reply = client.add("new", 2, picture(2))
         assert reply.code != OK and seen in reply.message and "as it was" in reply.message, reply.message
         assert client.http.get("/v1/collections/new").json()["count"] == 1
-        assert client.http.get("/v1/collections/old").json()["input"] is None
-        assert client.search("old", picture(1)).code == OK
+        assert ON_MILVUS or client.http.get("/v1/collections/old").json()["input"] is None  # a Milvus has no meta.db to be changed above
+        assert ON_MILVUS or client.search("old", picture(1)).code == OK
         (tmp_path / "small" / "model.json").write_text(kept)
     client.close()
     server.stop_cleanly()

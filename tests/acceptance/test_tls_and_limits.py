@@ -85,7 +85,7 @@ def test_tls(tmp_path):
 
 def statuses(server, forwarded, count):
     with httpx.Client(base_url=server.url, trust_env=False, timeout=30) as client:
-        return [client.get("/v1/collections", headers=[("X-Forwarded-For", value) for value in forwarded(n)]).status_code for n in range(count)]
+        return [client.get("/v1/models", headers=[("X-Forwarded-For", value) for value in forwarded(n)]).status_code for n in range(count)]
 
 
 def test_trusted_proxies(tmp_path):
@@ -113,7 +113,7 @@ def test_rates_and_origins(tmp_path):
     headers = {"X-API-Key": done.stdout.strip()}
     server = Server(data, "--rate-per-key", 5, "--rate-per-address", 20, "--cors", "https://a.example,https://b.example:8443").start()
     with httpx.Client(base_url=server.url, trust_env=False, timeout=30) as client:
-        replies = [client.get("/v1/collections", headers=headers) for _ in range(14)]
+        replies = [client.get("/v1/models", headers=headers) for _ in range(14)]
         assert [r.status_code for r in replies[:10]] == [200] * 10 and 429 in [r.status_code for r in replies]
         late = next(r for r in replies if r.status_code == 429)
         assert int(late.headers["retry-after"]) >= 1 and late.json()["status"] == 429

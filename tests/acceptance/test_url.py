@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from support import HOST, OK, SLOW, Api, failed, free_port, picture, tiny
+from support import HOST, OK, ON_MILVUS, SLOW, Api, failed, free_port, picture, tiny
 
 
 @pytest.fixture
@@ -224,7 +224,7 @@ def test_several_downloads_at_once(api, collection, site):
     for t in threads:
         t.join()
     assert [r.code for r in replies] == [OK] * 16
-    assert time.monotonic() - started < 2 + 2 * SLOW
+    assert time.monotonic() - started < 2 + (4 if ON_MILVUS else 2) * SLOW  # there the first write to a collection takes 2 or 3 s: it is loaded
     assert api.count(collection).data == 16
 
 
@@ -234,12 +234,12 @@ def test_another_server_without_fetch_allow(servers, site):
     other = Api(server.url)
     url = site.put("/refused.jpg", picture(1))
     asked = len(site.seen)
-    other.create("c").data
+    other.create("no_fetch").data
     for place in (url, url.replace("127.0.0.1", "localhost"), url.replace("127.0.0.1", "127.1"), url.replace("127.0.0.1", "127.255.0.1"),
                   url.replace("127.0.0.1", "[::ffff:127.0.0.1]"), url.replace("127.0.0.1", "2130706433"), url.replace("127.0.0.1", "0")):
-        refuse_everywhere(other, "c", place)
+        refuse_everywhere(other, "no_fetch", place)
     assert len(site.seen) == asked, "it was asked all the same"
-    assert other.add("c", 2, picture(1)).data == 2
+    assert other.add("no_fetch", 2, picture(1)).data == 2
     response = other.http.get("/milvus/img/count?collection=c", headers={"Origin": "https://shop.example"})
     assert response.headers["access-control-allow-origin"] == "https://shop.example"
     response = other.http.get("/milvus/img/count?collection=c", headers={"Origin": "https://elsewhere.example"})

@@ -109,11 +109,16 @@ def test_statistics_count(http, home):
         assert put_json(http, home, n, tiny(n), itemid=n // 2).status_code == 200
     stats = http.get(home).json()
     assert (stats["count"], stats["items"], stats["damaged"]) == (6, 3, 0)
-    assert stats["bytes"]["disk"] > 0
     http.delete(f"{home}/images/0")
     http.delete(f"{home}/images/1")
     stats = http.get(home).json()
     assert (stats["count"], stats["items"]) == (4, 2)
+
+
+def test_statistics_bytes(http, home):
+    assert put_json(http, home, 1, tiny(1)).status_code == 200
+    stats = http.get(home).json()
+    assert stats["bytes"]["disk"] > 0 and stats["bytes"]["memory"] > 0
 
 
 @pytest.mark.parametrize("name", ["1a", "a-b", "a b", "é", "a" * 256, "a.b", "%"])

@@ -222,6 +222,42 @@ static void test_a_stall_is_no_overload(void **state)
     overload_destroy(&p.o);
 }
 
+/*
+ * A store that is away for a minute, on a machine that takes 200 ms for one picture: 32 clients wait for it until their deadline, then
+ * learn after a second each time that it is not back, and ask again at once. Nobody is told that there are too many, now or afterwards.
+ */
+static void test_a_store_that_is_away_is_no_overload(void **state)
+{
+    enum { CLIENTS = 32, ALONE = 200 * MS, DEADLINE = 8000 * MS, PROBE = 1000 * MS };
+    struct overload o;
+    struct overload_ticket t[CLIENTS];
+    int64_t now = 1000000;
+    (void)state;
+    overload_init(&o, CPUS);
+    for (int i = 0; i < 32; i++, now += ALONE) { /* one after the other, some of them slower */
+        assert_true(overload_enter(&o, now, &t[0]));
+        now += i % 3 ? 0 : ALONE / 2;
+        overload_leave(&o, now + ALONE, &t[0]);
+    }
+    for (int k = 0; k < CLIENTS; k++)
+        assert_true(overload_enter(&o, now, &t[k]));
+    for (int i = 0; i < 5 * CLIENTS; i++) { /* all of them at once, each answered in its turn */
+        now += ALONE / CPUS;
+        overload_leave(&o, now, &t[i % CLIENTS]);
+        assert_true(overload_enter(&o, now, &t[i % CLIENTS]));
+    }
+    for (int round = 0; round < 50; round++) {
+        now += round == 0 ? DEADLINE : PROBE;
+        for (int k = 0; k < CLIENTS; k++, now += MS) {
+            t[k].failed = true;
+            overload_leave(&o, now, &t[k]);
+            assert_true(overload_enter(&o, now, &t[k]));
+        }
+    }
+    assert_false(overload_sheds(&o));
+    overload_destroy(&o);
+}
+
 /* Where nobody was ever alone there is a number to begin with, and it is never less than keeps all CPUs at work. */
 static void test_without_a_measure(void **state)
 {
@@ -246,6 +282,7 @@ int main(void)
         cmocka_unit_test(test_limit_wait),
         cmocka_unit_test(test_standing_still_is_no_overload),
         cmocka_unit_test(test_a_stall_is_no_overload),
+        cmocka_unit_test(test_a_store_that_is_away_is_no_overload),
         cmocka_unit_test(test_without_a_measure),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -72,12 +72,12 @@ enum result milvus_walk(struct milvus *m, struct milvus_collection *c, struct mi
     uint32_t rows = page_rows(c, w->fields);
     unsigned fields = w->fields | MILVUS_FILEID;
     enum result r = ERR_OK;
-    bool end = false, sane = true, turned = false;
+    bool end = false, sane = true;
     w->count = 0;
     w->last = w->after;
     w->more = false;
     while (!r && !end && !w->more) {
-        uint64_t left = w->limit - w->count + 1;
+        uint64_t left = w->limit - w->count + 1, before = w->count;
         Mv__QueryReply *reply = NULL;
         struct milvus_columns columns = {0};
         struct milvus_query query = {.fields = fields,
@@ -97,9 +97,9 @@ enum result milvus_walk(struct milvus *m, struct milvus_collection *c, struct mi
             r = milvus_columns_of_query(reply, fields, c->settings.dimension, &columns, err);
         if (!r)
             r = give(w, &columns, &sane, err);
-        /* A short page is the last one; where there were others, an empty one is asked for, so that nothing hangs on it. */
-        end = columns.count == 0 || (!turned && columns.count < query.limit);
-        turned = true;
+        /* Only a page with nothing new is the end. Milvus counts the rows it looks at and then drops those whose key it has given
+           already, so that a page may be short without being the last where another program has inserted a key twice. */
+        end = w->count == before || (w->enough && w->count == w->limit);
         MILVUS_FREE(reply);
     }
     buf_free(&expr);
@@ -161,6 +161,7 @@ enum result milvus_get(void *state, const char *name, bool by_item, int64_t id, 
             .fields = MILVUS_ALL,
             .from_start = true,
             .limit = by_item ? LIMIT_WINDOW : 1,
+            .enough = !by_item,
             .deadline_ms = deadline_ms};
         r = collect(m, c, &walk, out, err);
         if (!r && !by_item)

@@ -328,6 +328,7 @@ static enum result fill_texts(struct looked *l, struct page *all, struct err *er
             .fields = MILVUS_ITEMID | MILVUS_TAGS | MILVUS_BRIEF | (l->query->with_vectors ? MILVUS_VECTORS : 0),
             .from_start = true,
             .limit = p.count,
+            .enough = true,
             .deadline_ms = l->deadline_ms,
             .row = fill_row,
             .user = &p};

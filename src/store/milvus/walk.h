@@ -12,6 +12,7 @@ struct milvus_walk {
     bool from_start;
     int64_t after;
     uint64_t limit; /* rows at most */
+    bool enough;    /* there are no more than `limit`, or `more` is not of interest: it ends with that row */
     int64_t deadline_ms;
     /* Called for each row; the columns live during the call only. */
     enum result (*row)(void *user, const struct milvus_columns *columns, size_t i, struct err *err);
