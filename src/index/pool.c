@@ -1,6 +1,8 @@
 #include "index/pool.h"
 
 #define SET_MIN 4096
+#define SET_LARGE 65536 /* to clear more than a quarter of a megabyte takes longer than to begin anew */
+#define SET_PATIENCE 64 /* a search empties it twice, and between the two it may hold ten numbers */
 
 static enum result new_work(const struct index *ix, struct index_work **out, struct err *err)
 {
@@ -87,10 +89,13 @@ void index_work_free(struct index_work *w)
 
 enum result index_set_clear(struct index_set *set, struct err *err)
 {
-    /* One that a large search has blown up is not worth clearing for the small ones that follow. */
-    if (set->keys && set->mask + 1 > SET_MIN && set->count < set->mask / 16) {
+    /* One that a large search has blown up is not worth clearing for the small ones that follow, once they are many. */
+    bool small = set->keys && set->mask + 1 > SET_MIN && set->count < set->mask / 16;
+    set->roomy = small ? set->roomy + 1 : 0;
+    if (small && (set->roomy > SET_PATIENCE || set->mask + 1 > SET_LARGE)) {
         free(set->keys);
         set->keys = NULL;
+        set->roomy = 0;
     }
     if (!set->keys) {
         set->keys = calloc(SET_MIN, sizeof *set->keys);

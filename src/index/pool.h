@@ -11,6 +11,7 @@
 struct index_set {
     uint32_t *keys; /* number + 1; 0: empty */
     uint32_t mask, count;
+    uint32_t roomy; /* how often in turn it was far larger than needed when it was emptied */
 };
 
 struct index_candidate {
