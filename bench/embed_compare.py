@@ -19,6 +19,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import statistics
 import subprocess
 import sys
@@ -45,6 +46,12 @@ def must(done):
     if done.returncode:
         sys.exit(done.stdout + done.stderr)
     return done
+
+
+def quantize(model, pictures):
+    """Of random weights nothing is lost that there was: the limit is none here."""
+    must(subprocess.run([str(ROOT / "scripts" / "quantize"), str(model), str(pictures), "--calibrate", "60", "--measure", "30", "--max-loss", "100"],
+                        capture_output=True, text=True, check=False))
 
 
 def rate(work, count):
@@ -169,9 +176,8 @@ def main():
                       dynamic_axes={"image": {0: "n"}, "embedding": {0: "n"}}, dynamo=False)
     must(run_program("model", "add", "r", top / "r.onnx", "--preset", "resnet50-timm", "--models", top / "models"))
     precisions = options.precision.split(",")
-    if "int8" in precisions:  # of random weights nothing is lost that there was: the limit is none here
-        must(subprocess.run([str(ROOT / "scripts" / "quantize"), str(top / "models" / "r"), str(paths[0].parents[1]), "--calibrate", "100", "--measure", "40",
-                             "--max-loss", "100"], capture_output=True, text=True, check=False))
+    if "int8" in precisions and options.only != "whole":
+        quantize(top / "models" / "r", paths[0].parents[1])
     print(machine())
     print(f"{len(data)} pictures, {options.rounds} rounds")
     for precision in precisions:
@@ -181,8 +187,11 @@ def main():
             against_tool(top, precision, options.rounds)
     if options.only in (None, "whole"):
         must(run_program("model", "add", "reference", top / "r.onnx", "--preset", "reference", "--models", top / "models"))
-        os.symlink(U2NET, top / "models" / "u2net")
-        for precision in (p for p in precisions if p != "int8"):
+        shutil.copytree(U2NET, top / "models" / "u2net")
+        if "int8" in precisions:
+            for name in ("reference", "u2net"):
+                quantize(top / "models" / name, paths[0].parents[1])
+        for precision in precisions:
             whole_way(top, precision, data[: max(4, len(data) // 4)], model, transform, options.rounds)
 
 
