@@ -36,7 +36,7 @@ import onnxruntime  # noqa: E402
 import torch  # noqa: E402
 from PIL import Image  # noqa: E402
 
-from check_reference import cut, letterboxed, network, python_mask, saved  # noqa: E402
+from check_reference import cut, export, letterboxed, network, python_mask, saved  # noqa: E402
 from hostile_bench import Connection  # noqa: E402
 from serve_bench import machine  # noqa: E402
 from support import HOST, Api, Server, run_program, shared_pictures  # noqa: E402
@@ -181,8 +181,7 @@ def main():
     data = [p.read_bytes() for p in paths]
     top = pathlib.Path(tempfile.mkdtemp(prefix="lookalike-embed-"))
     model, transform = network()
-    torch.onnx.export(model, torch.zeros(1, 3, 224, 224), str(top / "r.onnx"), input_names=["image"], output_names=["embedding"],
-                      dynamic_axes={"image": {0: "n"}, "embedding": {0: "n"}}, dynamo=False)
+    export(model, top / "r.onnx")
     must(run_program("model", "add", "r", top / "r.onnx", "--preset", "resnet50-timm", "--models", top / "models"))
     precisions = options.precision.split(",")
     if "int8" in precisions and options.only != "whole":

@@ -165,8 +165,8 @@ static uint32_t same(const struct index_hit *hits, uint32_t count, const uint32_
 }
 
 /*
- * `template` says everything but the vector, and with `want` the first `allowed_words` are those of the first query, and
- * so on; `truth` has TRUTH for each query, `want[q]` of them count.
+ * `template` says everything but the vector; where it has `allowed`, the first `allowed_words` of them are those of the
+ * first query, and so on. `truth` has TRUTH for each query, `want[q]` of them count.
  */
 static struct outcome ask(const struct set *s, struct index *ix, struct index_query template, unsigned rounds,
     const uint32_t *truth, const uint32_t *want)

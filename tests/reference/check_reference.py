@@ -40,6 +40,11 @@ def network():
     return model, timm.data.create_transform(**timm.data.resolve_data_config({}, model=model))
 
 
+def export(model, path):
+    torch.onnx.export(model, torch.zeros(1, 3, 224, 224), str(path), input_names=["image"], output_names=["embedding"],
+                      dynamic_axes={"image": {0: "n"}, "embedding": {0: "n"}}, dynamo=False)
+
+
 def letterboxed(picture):
     scale = min(CANVAS / picture.width, CANVAS / picture.height)
     small = picture.resize((int(picture.width * scale), int(picture.height * scale)))
@@ -99,8 +104,7 @@ def main():
     pictures = found[:: max(1, len(found) // count)][:count]
     top = pathlib.Path(tempfile.mkdtemp(prefix="lookalike-reference-"))
     model, transform = network()
-    torch.onnx.export(model, torch.zeros(1, 3, 224, 224), str(top / "resnet50.onnx"), input_names=["image"], output_names=["embedding"],
-                      dynamic_axes={"image": {0: "n"}, "embedding": {0: "n"}}, dynamo=False)
+    export(model, top / "resnet50.onnx")
     done = support.run_program("model", "add", "reference", top / "resnet50.onnx", "--preset", "reference", "--models", top / "models")
     if done.returncode:
         sys.exit(done.stderr)
