@@ -6,6 +6,8 @@
 #define ENOUGH 8
 /* In units of the 95th percentile or so of a request that is alone: what one may take, by the estimate, in a full house. */
 #define TARGET 1.3
+/* Of what can be answered: a load below it is none to turn anybody away for. */
+#define FITS 0.95
 
 void overload_init(struct overload *o, unsigned cpus)
 {
@@ -98,13 +100,25 @@ static size_t room(const struct overload *o)
     return most < (double)least ? least : most > 64.0 * o->cpus ? 64 * (size_t)o->cpus : (size_t)most;
 }
 
+/* Of those that came while shedding, over OVERLOAD_CALM_MS: would all of them have been answered? Begins the next such time. */
+static bool fits(struct overload *o, int64_t now_us)
+{
+    double us = (double)(now_us - o->came_since_us), work = (double)o->came * o->interval_us;
+    if (us <= OVERLOAD_CALM_MS * 1000.0)
+        return false;
+    o->came_since_us = now_us;
+    o->came = 0;
+    return work > 0 && work < FITS * us;
+}
+
 static void consider(struct overload *o, int64_t now_us)
 {
     bool too_long = o->interval_us * (double)o->inside > LIMIT_WAIT_MS * 1000.0;
     if (!o->shedding && (too_long || grows(o))) {
         o->shedding = true;
-        o->refused_us = now_us;
-    } else if (o->shedding && now_us - o->refused_us > OVERLOAD_CALM_MS * 1000) {
+        o->refused_us = o->came_since_us = now_us;
+        o->came = 0;
+    } else if (o->shedding && (now_us - o->refused_us > OVERLOAD_CALM_MS * 1000 || fits(o, now_us))) {
         o->shedding = false;
         o->mark_count = 0;
     }
@@ -116,6 +130,7 @@ bool overload_enter(struct overload *o, int64_t now_us, struct overload_ticket *
     measure_interval(o, now_us);
     mark(o, now_us);
     consider(o, now_us);
+    o->came++;
     bool may = !o->shedding || o->inside < room(o);
     if (may) {
         *ticket = (struct overload_ticket){.us = now_us, .number = ++o->let_in, .alone = o->inside == 0};

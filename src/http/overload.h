@@ -9,7 +9,9 @@
  *   PATIENT   everything is let in. Where the queue has grown in each third of a second (OVERLOAD_STEP_MS) of the last one, by half
  *             of what was answered in it altogether, or where a request would have to wait LIMIT_WAIT_MS, becomes
  *   SHEDDING  let in are only as many as are answered within about the time that one has when it is alone; the others
- *             learn at once that they must come again. When nobody was turned away for OVERLOAD_CALM_MS: PATIENT again.
+ *             learn at once that they must come again. PATIENT again when nobody was turned away for OVERLOAD_CALM_MS, or when in
+ *             such a time no more came than can be answered: few may wait then, so that also of a load that fits some are turned
+ *             away for their random moments, and a server that was slow for a minute would refuse them forever.
  *
  * How long one takes that is alone, and how fast they are answered when there are many, is measured all the time, so that
  * nothing is to be set for a machine or a model.
@@ -48,6 +50,8 @@ struct overload {
     double alone_us, spread_us; /* time of a request that is alone, and its mean deviation; 0: not yet known */
     bool shedding;
     int64_t refused_us;     /* when somebody was turned away last */
+    int64_t came_since_us;  /* while shedding: the beginning of the stretch, */
+    uint64_t came;          /* and how many have come in it */
 };
 
 /* What a request remembers from its entrance to its answer. */

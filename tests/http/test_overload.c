@@ -25,11 +25,12 @@ struct play {
     size_t count;
     uint64_t let_in, refused, answered, late; /* late: answered after twice the time of one that is alone */
     uint64_t random;
+    int64_t service; /* µs */
 };
 
 static void begin(struct play *p)
 {
-    *p = (struct play){.now = 1000000, .random = 88172645463325252u};
+    *p = (struct play){.now = 1000000, .random = 88172645463325252u, .service = SERVICE};
     overload_init(&p->o, CPUS);
 }
 
@@ -56,7 +57,7 @@ static unsigned step(struct play *p)
     for (size_t i = 0; i < p->count && i < CPUS;) {
         if (!p->began[i])
             p->began[i] = p->now;
-        if (p->now - p->began[i] < SERVICE) {
+        if (p->now - p->began[i] < p->service) {
             i++;
             continue;
         }
@@ -175,6 +176,34 @@ static void test_twice_the_capacity(void **state)
     overload_destroy(&p.o);
 }
 
+/*
+ * A load of four fifths, and a machine that is half as fast for a while because something else runs on it: some are turned away then.
+ * When it is as fast as before, nobody is, although the load never ceased.
+ */
+static void test_a_load_that_fits_is_let_in_again(void **state)
+{
+    static const unsigned seconds[] = {2, 20, 200};
+    (void)state;
+    for (size_t i = 0; i < sizeof seconds / sizeof *seconds; i++) {
+        struct play p;
+        begin(&p);
+        closed_loop(&p, 1, 2000);
+        crowd(&p, 40, 20000);
+        assert_int_equal(p.refused, 0);
+        p.service = 2 * SERVICE;
+        crowd(&p, 40, seconds[i] * 1000);
+        crowd(&p, 40, 2000); /* at least once it is noticed */
+        assert_true(p.refused > 0);
+        p.service = SERVICE;
+        crowd(&p, 40, 6 * OVERLOAD_CALM_MS);
+        p.refused = 0;
+        crowd(&p, 40, 120000);
+        assert_int_equal(p.refused, 0);
+        assert_false(overload_sheds(&p.o));
+        overload_destroy(&p.o);
+    }
+}
+
 /* A little more than can be answered: the queue grows too slowly to be noticed, until the wait is too long. */
 static void test_limit_wait(void **state)
 {
@@ -279,6 +308,7 @@ int main(void)
         cmocka_unit_test(test_patient_with_a_burst),
         cmocka_unit_test(test_patient_below_the_capacity),
         cmocka_unit_test(test_twice_the_capacity),
+        cmocka_unit_test(test_a_load_that_fits_is_let_in_again),
         cmocka_unit_test(test_limit_wait),
         cmocka_unit_test(test_standing_still_is_no_overload),
         cmocka_unit_test(test_a_stall_is_no_overload),
