@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """JPEG in, vector out: the server against Python, the same network, pictures and machine, in one run.
 
-    server      POST /v1/embed from as many connections as it has threads twice over
+    server      POST /v1/embed from 16 connections, as the server is asked in the other programs here
     (a)         Pillow, NumPy and onnxruntime in Python, f32
     (b)         Pillow, timm's transform and PyTorch, eager, f32
     whole way   the preset `reference` (letter-boxed, background removed by U2-Net, ResNet50) of the server, against U2-Net in onnxruntime
@@ -10,7 +10,7 @@
 
 In turns, several rounds; ratios are of medians. The network is timm's ResNet50 with random weights; int8 is made of it by scripts/quantize.
 Needs the environments of scripts/check-reference (its Python runs this) and scripts/quantize, models/u2net (scripts/get-u2net), and a
-build. Use: embed_compare.py [--rounds 3] [--pictures 64] [--precision f32,bf16,int8] [--only python|whole|tool]
+build. Use: embed_compare.py [--rounds 3] [--pictures 256] [--precision f32,bf16,int8] [--only python|whole|tool]
 """
 import argparse
 import concurrent.futures
@@ -37,11 +37,10 @@ import torch  # noqa: E402
 from PIL import Image  # noqa: E402
 
 from check_reference import cut, export, letterboxed, network, python_mask, saved  # noqa: E402
-from hostile_bench import Connection  # noqa: E402
+from hostile_bench import CLIENTS, Connection  # noqa: E402
 from serve_bench import machine  # noqa: E402
 from support import HOST, Api, Server, run_program, shared_pictures  # noqa: E402
 
-THREADS = len(os.sched_getaffinity(0))
 U2NET = ROOT / "models" / "u2net"
 
 
@@ -84,7 +83,7 @@ class Ours:
     def __init__(self, top, model, precision):
         self.server = Server(top / "data", "--models", top / "models", "--model", model, "--precision", precision)
         self.server.start()
-        self.pool = concurrent.futures.ThreadPoolExecutor(2 * THREADS)
+        self.pool = concurrent.futures.ThreadPoolExecutor(CLIENTS)
         self.mine = threading.local()
 
     def one(self, body):
@@ -171,7 +170,7 @@ def against_tool(top, precision, rounds):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--pictures", type=int, default=64)
+    parser.add_argument("--pictures", type=int, default=256)
     parser.add_argument("--precision", default="f32")
     parser.add_argument("--only", choices=["python", "whole", "tool"])
     options = parser.parse_args()

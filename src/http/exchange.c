@@ -280,6 +280,8 @@ static enum result fill_target(struct http_exchange *x, struct err *err)
     enum result r = http_target_parse(x->raw_target, &x->target, err);
     if (r)
         return r;
+    if (x->target.path[0] == '*' && strcmp(x->request.method, "OPTIONS") != 0) /* RFC 9112 section 3.2.4 */
+        return err_set(err, ERR_INVALID, "The path * is for OPTIONS alone; the path of this request must begin with '/'.");
     x->request.path = x->target.path;
     x->request.query = x->target.query;
     x->request.query_count = x->target.query_count;

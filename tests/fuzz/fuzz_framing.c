@@ -26,7 +26,7 @@ static void handle(void *user, const struct http_request *request, struct http_r
 {
     atomic_fetch_add(&handled, 1);
     atomic_fetch_add(&body_bytes, request->body_len);
-    MUST(request->path && request->path[0] == '/');
+    MUST(request->path && (request->path[0] == '/' || (strcmp(request->path, "*") == 0 && strcmp(request->method, "OPTIONS") == 0)));
     MUST(request->header_count <= LIMIT_HEADERS && request->query_count <= LIMIT_PARAMETERS);
     for (size_t i = 0; i < request->query_count; i++)
         MUST(strlen(request->query[i].value) <= request->query[i].value_len);

@@ -237,7 +237,7 @@ static void malformed_lines(void **state)
 static void bad_targets_keep_the_connection(void **state)
 {
     int fd = raw_connect(&site);
-    static const char *const bad[] = {"/%", "/%00", "/?x=%zz", "nothing"};
+    static const char *const bad[] = {"/%", "/%00", "/?x=%zz", "nothing", "*"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         raw_send(fd, "GET ");
         raw_send(fd, bad[i]);
