@@ -26,7 +26,8 @@ static int32_t dot(const int8_t *a, const int8_t *b, int32_t b_sum, size_t n)
     for (; i < n; i += 64)
         s = _mm512_dpbusd_epi32(s, _mm512_xor_si512(load(a + i), flip), load(b + i));
     s = _mm512_add_epi32(_mm512_add_epi32(s, t), _mm512_add_epi32(u, v));
-    return _mm512_reduce_add_epi32(s) - 128 * b_sum;
+    /* Wraps: the sum of a node comes from a file, and a wrong one must only give a wrong distance. */
+    return (int32_t)((uint32_t)_mm512_reduce_add_epi32(s) - 128 * (uint32_t)b_sum);
 }
 
 static inline __m512i chosen(const uint8_t *bits, const int8_t *q)
