@@ -26,6 +26,7 @@ static void check_error(enum result r, const struct err *err)
 static void check_json(const char *text, json_type type)
 {
     struct json_object *value = NULL;
+    MUST(strncmp(text, "\xef\xbb\xbf", 3) != 0); /* it will stand in the middle of a reply */
     MUST(json_parse(text, strlen(text), &value, NULL) == ERR_OK || strlen(text) > 1000); /* nesting may be too deep */
     MUST(!value || json_object_is_type(value, type));
     json_object_put(value);

@@ -187,27 +187,39 @@ static bool is_object(const char *text, size_t len, struct json_object **out)
     return json_parse(text, len, out, NULL) == ERR_OK && json_object_is_type(*out, json_type_object);
 }
 
+/* What is read alone may begin with a byte order mark; in the middle of a reply it would be no JSON. */
+static const char *behind_mark(const char *text, size_t *len)
+{
+    size_t mark = *len >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
+    *len -= mark;
+    return text + mark;
+}
+
 static enum result brief_text(const ProtobufCBinaryData *data, char **out, struct err *err)
 {
-    const char *text = (const char *)data->data;
+    size_t len = data->len, string_len = 0;
+    const char *text = behind_mark((const char *)data->data, &len), *string = NULL;
     struct json_object *value = NULL, *inner = NULL;
     struct buf b;
     enum result r;
     buf_init(&b, 2 * LIMIT_MILVUS_PAGE);
-    if (data->len == 0) {
+    bool object = is_object(text, len, &value);
+    if (value && json_object_is_type(value, json_type_string)) {
+        string_len = (size_t)json_object_get_string_len(value);
+        string = behind_mark(json_object_get_string(value), &string_len);
+    }
+    if (len == 0) {
         r = buf_append_str(&b, "{}");
-    } else if (is_object(text, data->len, &value)) {
-        r = buf_append(&b, text, data->len);
-    } else if (value && json_object_is_type(value, json_type_string) &&
-               is_object(json_object_get_string(value), (size_t)json_object_get_string_len(value), &inner)) {
-        r = buf_append(&b, json_object_get_string(value), (size_t)json_object_get_string_len(value));
+    } else if (object) {
+        r = buf_append(&b, text, len);
+    } else if (string && is_object(string, string_len, &inner)) {
+        r = buf_append(&b, string, string_len);
     } else {
         r = buf_append_str(&b, "{\"brief\":");
         if (!r && value)
-            r = buf_append(&b, text, data->len);
+            r = buf_append(&b, text, len);
         else if (!r)
-            r = parse_is_utf8(text, data->len) && !memchr(text, '\0', data->len) ? json_append_string(&b, text, data->len)
-                                                                               : buf_append_str(&b, "null");
+            r = parse_is_utf8(text, len) && !memchr(text, '\0', len) ? json_append_string(&b, text, len) : buf_append_str(&b, "null");
         if (!r)
             r = buf_append_str(&b, "}");
     }
