@@ -109,6 +109,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     size_t first = strcspn(methods, " ");
     snprintf(method, sizeof method, "%.*s", (int)first, methods);
     const char *type = types[data[1] % (sizeof types / sizeof *types)];
+    if (strcmp(pattern, "/v1/collections/{c}/images") == 0 && strcmp(method, "POST") == 0 && strstr(type, "ndjson"))
+        return 0; /* comes as a stream, which only a server of HTTP has */
     struct http_pair header = {"Content-Type", type, strlen(type)};
     struct http_pair query = {"collection", "c", 1};
     char *body = malloc(size - 2 ? size - 2 : 1);
