@@ -32,7 +32,7 @@ static bool starts_like_json(const char *body, size_t len)
 
 static enum result parse_json_body(struct params *p, struct err *err)
 {
-    enum result r = json_parse(p->request->body, p->request->body_len, &p->json, err);
+    enum result r = json_parse_body(p->request->body, p->request->body_len, &p->json, err);
     if (r)
         return r;
     if (!json_object_is_type(p->json, json_type_object))

@@ -20,6 +20,10 @@
  *
  * The scan passes over long plain strings eight bytes at a time: a picture in base64 is one string of
  * megabytes.
+ *
+ * A vector in the body of a request is a thousand numbers and more, of which json-c also keeps the digits: three allocations
+ * each, and most of the time that a search by a vector takes outside of the store. Where nobody asks for the digits,
+ * json_parse_body(), such arrays are left out of what json-c reads, and put into the tree by themselves.
  */
 
 enum expect {
@@ -30,6 +34,15 @@ enum expect {
     EXPECT_SEPARATOR,    /* after a value */
 };
 
+/* Numbers between brackets, so many that it pays to read them apart. */
+#define NUMBERS_MIN 64u
+#define NUMBERS_MAX 4u /* such arrays in a text; of further ones the tree is json-c's */
+
+struct numbers {
+    size_t key, key_len, begin, end; /* in the text; `begin` is behind the bracket, `end` at the other one */
+    size_t count;
+};
+
 struct scan {
     const unsigned char *text;
     size_t len, pos;
@@ -37,6 +50,11 @@ struct scan {
     unsigned depth;
     bool is_object[LIMIT_JSON_DEPTH];
     size_t key, key_len; /* the member of the outermost object that the scan is in */
+    bool numbers_wanted;
+    bool plain;          /* the array that is that member, if it is one, has held numbers only */
+    size_t array, length; /* where it begins, and what it has held */
+    struct numbers numbers[NUMBERS_MAX];
+    unsigned numbers_count;
     struct err *err;
 };
 
@@ -211,9 +229,25 @@ static enum result scan_open(struct scan *s, bool is_object)
     if (++s->containers > LIMIT_JSON_CONTAINERS)
         return err_set(s->err, ERR_TOO_LARGE, "the JSON text has more than %d objects and arrays",
             LIMIT_JSON_CONTAINERS);
+    if (s->depth == 1) {
+        s->plain = !is_object && s->is_object[0];
+        s->array = s->pos + 1;
+        s->length = 0;
+    }
+    s->plain = s->plain && s->depth == 1;
     s->is_object[s->depth++] = is_object;
     s->pos++;
     return ERR_OK;
+}
+
+/* At the bracket that ends the member of the outermost object. */
+static void note_numbers(struct scan *s)
+{
+    if (!s->numbers_wanted || !s->plain || s->length < NUMBERS_MIN || s->numbers_count == NUMBERS_MAX || !s->key_len ||
+        memchr(s->text + s->key, '\\', s->key_len))
+        return;
+    s->numbers[s->numbers_count++] =
+        (struct numbers){.key = s->key, .key_len = s->key_len, .begin = s->array, .end = s->pos, .count = s->length};
 }
 
 /* A scalar, or the opening bracket of a container; sets what has to follow. */
@@ -223,6 +257,8 @@ static enum result scan_value(struct scan *s, enum expect *next)
         return err_set(s->err, ERR_TOO_LARGE, "the JSON text has more than %d values", LIMIT_JSON_VALUES);
     *next = EXPECT_SEPARATOR;
     int c = peek(s);
+    s->length++;
+    s->plain = s->plain && (c == '-' || is_digit(c));
     switch (c) {
     case '{':
         *next = EXPECT_KEY_OR_END;
@@ -281,6 +317,8 @@ static enum result scan_separator(struct scan *s, enum expect *next)
     if (c == ',') {
         *next = in_object ? EXPECT_KEY : EXPECT_VALUE;
     } else if (c == (in_object ? '}' : ']')) {
+        if (s->depth == 2 && !in_object)
+            note_numbers(s);
         s->depth--;
         *next = EXPECT_SEPARATOR;
     } else {
@@ -331,15 +369,14 @@ static size_t count_members(struct json_object *value)
     return n;
 }
 
-static enum result build(const struct scan *s, size_t start, struct json_object **out, struct err *err)
+static enum result parse_tree(const char *text, size_t len, struct json_object **out, struct err *err)
 {
     /* json-c counts the scalars at the bottom as a level, and stops one before its maximum. */
     struct json_tokener *tokener = json_tokener_new_ex(LIMIT_JSON_DEPTH + 2);
     if (!tokener)
         return err_no_memory(err);
     json_tokener_set_flags(tokener, JSON_TOKENER_STRICT);
-    struct json_object *value =
-        json_tokener_parse_ex(tokener, (const char *)s->text + start, (int)(s->len - start));
+    struct json_object *value = json_tokener_parse_ex(tokener, text, (int)len);
     if (json_tokener_get_error(tokener) == json_tokener_continue)
         value = json_tokener_parse_ex(tokener, "", 1); /* a number has no end of its own */
     enum json_tokener_error failed = json_tokener_get_error(tokener);
@@ -347,23 +384,97 @@ static enum result build(const struct scan *s, size_t start, struct json_object 
     if (failed != json_tokener_success)
         return err_set(
             err, ERR_INVALID, "the JSON text could not be read: %s", json_tokener_error_desc(failed));
-    if (count_members(value) != s->members) {
-        json_object_put(value);
-        return err_set(err, ERR_INVALID, "the JSON text has the same key twice in one object");
-    }
     *out = value;
     return ERR_OK;
 }
 
-enum result json_parse(const char *text, size_t len, struct json_object **out, struct err *err)
+/* The text without what was noted in `numbers`: "[]" is left of each. */
+static enum result leave_out(const struct scan *s, size_t start, struct buf *out)
+{
+    const char *text = (const char *)s->text;
+    enum result r = ERR_OK;
+    for (unsigned i = 0; i < s->numbers_count && !r; i++) {
+        r = buf_append(out, text + start, s->numbers[i].begin - start);
+        start = s->numbers[i].end;
+    }
+    return r ? r : buf_append(out, text + start, s->len - start);
+}
+
+/* One number that the scan has passed. → where it ends */
+static const char *number_from(const char *text, struct json_object **out)
+{
+    size_t len = strspn(text, "+-.0123456789eE"), digits = text[0] == '-';
+    digits += strspn(text + digits, "0123456789");
+    int64_t i;
+    uint64_t u;
+    if (digits < len)
+        *out = json_object_new_double(strtod(text, NULL));
+    else if (parse_i64(text, len, &i))
+        *out = json_object_new_int64(i);
+    else if (parse_u64(text, len, UINT64_MAX, &u))
+        *out = json_object_new_uint64(u);
+    return text + len;
+}
+
+static enum result put_in(const struct scan *s, const struct numbers *n, struct json_object *root, struct err *err)
+{
+    char key[ERR_FIELD_MAX + 1];
+    memcpy(key, s->text + n->key, n->key_len);
+    key[n->key_len] = '\0';
+    struct json_object *array = json_member(root, key);
+    const char *at = (const char *)s->text + n->begin;
+    for (size_t i = 0; i < n->count; i++) {
+        struct json_object *number = NULL;
+        at = number_from(at + strspn(at, " \t\n\r,"), &number);
+        if (!number || json_object_array_add(array, number)) {
+            json_object_put(number);
+            return err_no_memory(err);
+        }
+    }
+    return ERR_OK;
+}
+
+static enum result build(const struct scan *s, size_t start, struct json_object **out, struct err *err)
+{
+    struct buf rest;
+    struct json_object *value = NULL;
+    buf_init(&rest, s->len + 1);
+    enum result r = s->numbers_count ? leave_out(s, start, &rest) : ERR_OK;
+    if (r)
+        r = err_no_memory(err);
+    else
+        r = s->numbers_count ? parse_tree(rest.data, rest.len, &value, err) : parse_tree((const char *)s->text + start, s->len - start, &value, err);
+    buf_free(&rest);
+    if (!r && count_members(value) != s->members)
+        r = err_set(err, ERR_INVALID, "the JSON text has the same key twice in one object");
+    for (unsigned i = 0; i < s->numbers_count && !r; i++)
+        r = put_in(s, &s->numbers[i], value, err);
+    if (r)
+        json_object_put(value);
+    else
+        *out = value;
+    return r;
+}
+
+static enum result parse(const char *text, size_t len, bool numbers, struct json_object **out, struct err *err)
 {
     if (len > INT32_MAX - 1) /* json-c counts with int */
         return err_set(err, ERR_TOO_LARGE, "the JSON text is longer than 2 GiB");
-    struct scan scan = {.text = (const unsigned char *)text, .len = len, .err = err};
+    struct scan scan = {.text = (const unsigned char *)text, .len = len, .numbers_wanted = numbers, .err = err};
     size_t start = len >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0 ? 3 : 0; /* a byte order mark */
     scan.pos = start;
     enum result r = scan_text(&scan);
     return r ? r : build(&scan, start, out, err);
+}
+
+enum result json_parse(const char *text, size_t len, struct json_object **out, struct err *err)
+{
+    return parse(text, len, false, out, err);
+}
+
+enum result json_parse_body(const char *text, size_t len, struct json_object **out, struct err *err)
+{
+    return parse(text, len, true, out, err);
 }
 
 /* --- reading members ------------------------------------------------------------------------------------ */

@@ -432,6 +432,95 @@ static void test_keeps_values(void **state)
     assert_null(nothing);
 }
 
+/* A number by its text, of every kind that there is. */
+static void random_number(struct buf *out, uint64_t *random)
+{
+    *random = *random * 6364136223846793005u + 1442695040888963407u;
+    uint64_t r = *random >> 33;
+    char text[64];
+    switch (r % 8) {
+    case 0: snprintf(text, sizeof text, "%" PRId64, (int64_t)(*random * 3)); break;
+    case 1: snprintf(text, sizeof text, "%" PRIu64, *random | (uint64_t)1 << 63); break;
+    case 2: snprintf(text, sizeof text, "%s", r & 8 ? "-0" : "0"); break;
+    case 3: snprintf(text, sizeof text, "%.1e", (double)r); break;
+    case 4: snprintf(text, sizeof text, "-%u.%uE-%u", (unsigned)(r % 10), (unsigned)(r % 1000), (unsigned)(r % 330)); break;
+    case 5: snprintf(text, sizeof text, "%.17g", (double)r / 3e9); break;
+    default: snprintf(text, sizeof text, "%.9g", (double)r / 2147483648.0 - 0.5); break;
+    }
+    assert_int_equal(buf_append_str(out, text), ERR_OK);
+}
+
+/* json_parse_body() against json_parse(): the same tree, number by number and kind by kind. */
+static void test_bodies(void **state)
+{
+    static const char *const keys[] = {"vector", "v\\u0065c", "\xc3\xa9", "a long key that has more than sixty-four bytes, which is where the scan forgets it", ""};
+    uint64_t random = 20261129;
+    (void)state;
+    for (int round = 0; round < 60; round++) {
+        struct buf text;
+        buf_init(&text, LIMIT_BODY);
+        assert_int_equal(buf_append_str(&text, round % 7 ? "{\"a\":[1,2]" : "\xef\xbb\xbf {\"a\":[1,2]"), ERR_OK);
+        for (int array = 0; array <= round % 6; array++) {
+            assert_int_equal(buf_appendf(&text, " , \"%s%.*s\" : [ ", keys[(round + array) % 5], array, "......"), ERR_OK);
+            int count = (int[]){0, 1, 63, 64, 65, 700}[(round + 5 * array) % 6];
+            for (int i = 0; i < count; i++) {
+                if (i)
+                    assert_int_equal(buf_append_str(&text, i % 5 ? "," : " ,\t\r\n "), ERR_OK);
+                if (round % 5 == 4 && i == count - 1) /* one that is no number */
+                    assert_int_equal(buf_append_str(&text, (const char *[]){"null", "\"x\"", "[1]", "{}", "true"}[round % 4]), ERR_OK);
+                else
+                    random_number(&text, &random);
+            }
+            assert_int_equal(buf_append_str(&text, "]"), ERR_OK);
+        }
+        assert_int_equal(buf_append_str(&text, ",\"z\":{\"vector\":[0.10]}}"), ERR_OK);
+        struct json_object *plain = NULL, *body = NULL;
+        assert_int_equal(json_parse(text.data, text.len, &plain, NULL), ERR_OK);
+        assert_int_equal(json_parse_body(text.data, text.len, &body, NULL), ERR_OK);
+        assert_true(json_object_equal(plain, body));
+        json_object_object_foreach(plain, key, member)
+        {
+            struct json_object *other = json_member(body, key);
+            for (size_t i = 0; json_object_is_type(member, json_type_array) && i < json_object_array_length(member); i++) {
+                struct json_object *a = json_object_array_get_idx(member, i), *b = json_object_array_get_idx(other, i);
+                assert_int_equal(json_object_get_type(a), json_object_get_type(b));
+                assert_true(json_object_get_double(a) == json_object_get_double(b) && json_object_get_uint64(a) == json_object_get_uint64(b));
+            }
+        }
+        assert_string_equal(json_object_get_string(json_object_array_get_idx(json_member(json_member(body, "z"), "vector"), 0)), "0.10");
+        json_object_put(plain);
+        json_object_put(body);
+        buf_free(&text);
+    }
+}
+
+/* What is wrong is wrong also where it stands beside, or in, what is read apart. */
+static void test_bodies_refused(void **state)
+{
+    static const char *const wrong[] = {"{\"v\":[%s],\"v\":[%s]}", "{\"v\":[%s],\"v\":1}", "{\"v\":[%s,]}", "{\"v\":[%s", "{\"v\":[%s]]", "{\"v\":[%s,01]}",
+        "{\"v\":[%s,99999999999999999999]}", "{\"v\":[%s,+1]}", "{\"v\":[%s 1]}", "[%s", "{\"v\":[%s],\"x\":NaN}"};
+    char numbers[512], text[2048];
+    (void)state;
+    for (int i = 0; i < 100; i++)
+        memcpy(numbers + 4 * i, "0.5,", 4);
+    numbers[399] = '\0';
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        struct json_object *value = NULL;
+        struct err plain = {0}, body = {0};
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+#pragma GCC diagnostic ignored "-Wformat-extra-args"
+        snprintf(text, sizeof text, wrong[i], numbers, numbers);
+#pragma GCC diagnostic pop
+        enum result r = json_parse(text, strlen(text), &value, &plain);
+        assert_int_not_equal(r, ERR_OK);
+        assert_int_equal(json_parse_body(text, strlen(text), &value, &body), r);
+        assert_string_equal(body.message, plain.message);
+        assert_string_equal(body.field, plain.field);
+        assert_null(value);
+    }
+}
+
 static void check_i64(const char *member, bool good_one, int64_t expected)
 {
     char text[100];
@@ -634,6 +723,8 @@ int main(void)
         cmocka_unit_test(test_cut_off),
         cmocka_unit_test(test_long_string),
         cmocka_unit_test(test_keeps_values),
+        cmocka_unit_test(test_bodies),
+        cmocka_unit_test(test_bodies_refused),
         cmocka_unit_test(test_get_i64),
         cmocka_unit_test(test_getters),
         cmocka_unit_test(test_append_string),
