@@ -64,6 +64,7 @@
 #define LIMIT_MODEL_FOLDERS 8                /* folders in which models are looked for */
 #define LIMIT_DECODE_MS 20000                /* for decoding one picture in the sandbox */
 #define LIMIT_DECODE_BYTES (2048LL * LIMIT_MIB) /* memory that decoding one picture may take there */
+#define LIMIT_DECODER_PICTURES 20000         /* that a process of the sandbox decodes before a fresh one takes its place */
 #define LIMIT_EMBED_QUEUE 1024               /* decoded pictures waiting for the engine */
 
 /* Download of `url`. */

@@ -26,6 +26,7 @@ struct cage;
 struct cage_options {
     unsigned workers;      /* pictures decoded at once; at least 1 */
     int64_t timeout_ms;    /* for one picture; 0: LIMIT_DECODE_MS */
+    uint32_t pictures;     /* that a worker decodes before a fresh one takes its place; 0: LIMIT_DECODER_PICTURES */
     uint64_t memory_bytes; /* that a worker may take beyond what it starts with; 0: LIMIT_DECODE_BYTES */
 };
 

@@ -185,6 +185,30 @@ static void too_much_memory(void **state)
 
 #endif
 
+/* A process gives way to a fresh one after so many, and nobody notices. */
+static void none_grows_old(void **state)
+{
+    struct cage *cage = NULL;
+    const struct cage_options options = {.workers = 2, .timeout_ms = 60000, .pictures = 8};
+    assert_int_equal(cage_open(&options, &cage, NULL), ERR_OK);
+    int seen[12], count = 0;
+    for (int i = 0; i < 50; i++) {
+        must_decode(cage, "one.png");
+        for (unsigned k = 0; k < 2; k++) {
+            int pid = cage_worker_pid(cage, k);
+            bool known = false;
+            for (int j = 0; j < count; j++)
+                known |= seen[j] == pid;
+            if (!known && count < 12)
+                seen[count++] = pid;
+        }
+    }
+    /* 50 pictures by processes that do 8 (the second place: 9): at least 5 have ended, and no more than that were started. */
+    assert_in_range(count, 2 + 5, 2 + 6);
+    cage_close(cage);
+    (void)state;
+}
+
 static void *decode_many(void *arg)
 {
     for (int i = 0; i < 40; i++) {
@@ -232,6 +256,7 @@ int main(int argc, char **argv)
 #endif
         cmocka_unit_test(a_crash_costs_one_picture),
         cmocka_unit_test(too_long),
+        cmocka_unit_test(none_grows_old),
         cmocka_unit_test(many_threads_while_workers_die),
     };
     return cmocka_run_group_tests(tests, fixture_start, NULL);
