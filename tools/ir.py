@@ -32,6 +32,23 @@ def _mark_precise(xml, beginnings):
     return ElementTree.tostring(root)
 
 
+def precise_names(xml):
+    """Of the nodes that are marked in an IR."""
+    return {layer.get('name') for layer in ElementTree.fromstring(xml).iter('layer')
+            if any(mark.get('name') == 'precise' for mark in layer.iter('attribute'))}
+
+
+def mark_again(xml, names):
+    """OpenVINO forgets the marks of what it has read when it writes it."""
+    root = ElementTree.fromstring(xml)
+    found = [layer for layer in root.iter('layer') if layer.get('name') in names]
+    if len(found) != len(names):
+        raise RuntimeError('nodes have other names than they had')
+    for layer in found:
+        _mark(layer)
+    return ElementTree.tostring(root)
+
+
 def convert(onnx_bytes, precise):
     """-> (bytes of the .xml, bytes of the .bin). `precise`: how the names of the nodes to mark begin."""
     model = openvino.Core().read_model(onnx_bytes, b'')
