@@ -192,7 +192,7 @@ static const char *behind_mark(const char *text, size_t *len)
 {
     size_t mark = *len >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
     *len -= mark;
-    return text + mark;
+    return mark ? text + mark : text; /* which is NULL where there is nothing */
 }
 
 static enum result brief_text(const ProtobufCBinaryData *data, char **out, struct err *err)
