@@ -19,17 +19,12 @@ def _mark(layer):
     ElementTree.SubElement(info, 'attribute', name='precise', version='0')
 
 
-def _mark_precise(xml, beginnings):
-    root = ElementTree.fromstring(xml)
-    layers = [layer for layer in root.iter('layer') if layer.get('type') != 'Const']
-    for beginning in beginnings:
-        found = [layer for layer in layers if layer.get('name').startswith(beginning)]
-        if not found:
-            raise RuntimeError(
-                'this OpenVINO names nodes in another way; install the version of requirements.txt')
-        for layer in found:
-            _mark(layer)
-    return ElementTree.tostring(root)
+def _names(xml, beginnings):
+    """Of the nodes whose names begin so; weights are none."""
+    names = [layer.get('name') for layer in ElementTree.fromstring(xml).iter('layer') if layer.get('type') != 'Const']
+    if not all(any(name.startswith(beginning) for name in names) for beginning in beginnings):
+        raise RuntimeError('this OpenVINO names nodes in another way; install the version of requirements.txt')
+    return {name for name in names if name.startswith(beginnings)}
 
 
 def precise_names(xml):
@@ -38,8 +33,7 @@ def precise_names(xml):
             if any(mark.get('name') == 'precise' for mark in layer.iter('attribute'))}
 
 
-def mark_again(xml, names):
-    """OpenVINO forgets the marks of what it has read when it writes it."""
+def _mark_precise(xml, names):
     root = ElementTree.fromstring(xml)
     found = [layer for layer in root.iter('layer') if layer.get('name') in names]
     if len(found) != len(names):
@@ -49,11 +43,21 @@ def mark_again(xml, names):
     return ElementTree.tostring(root)
 
 
-def convert(onnx_bytes, precise):
-    """-> (bytes of the .xml, bytes of the .bin). `precise`: how the names of the nodes to mark begin."""
-    model = openvino.Core().read_model(onnx_bytes, b'')
+def _saved(model):
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, 'model.xml')
         openvino.save_model(model, path, compress_to_fp16=False)
         with open(path, 'rb') as xml, open(os.path.join(folder, 'model.bin'), 'rb') as weights:
-            return _mark_precise(xml.read(), precise), weights.read()
+            return xml.read(), weights.read()
+
+
+def save(model, precise):
+    """-> (bytes of the .xml, bytes of the .bin). `precise`: names of the nodes to mark; marks of what was read are forgotten."""
+    xml, weights = _saved(model)
+    return _mark_precise(xml, precise), weights
+
+
+def convert(onnx_bytes, precise):
+    """-> (bytes of the .xml, bytes of the .bin). `precise`: how the names of the nodes to mark begin."""
+    xml, weights = _saved(openvino.Core().read_model(onnx_bytes, b''))
+    return _mark_precise(xml, _names(xml, precise)), weights

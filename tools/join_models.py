@@ -14,7 +14,6 @@ import json
 import os
 import pathlib
 import sys
-import tempfile
 
 import numpy
 import openvino
@@ -35,18 +34,18 @@ def read(folder):
     """-> (manifest, model, the port of its longest output, the nodes to be computed in f32)"""
     try:
         manifest = json.loads((folder / 'model.json').read_text())
+        output = manifest['output']
         file = folder / manifest['file']
         model = openvino.Core().read_model(file)
         precise = ir.precise_names(file.read_bytes()) if file.suffix == '.xml' else set()
+        name = output.get('descriptor', output)['name']
+        port = model.output(name)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise CannotJoin(f'{folder} is no folder of a model: {error}') from error
-    output = manifest['output']
-    if output.get('pooling', 'none') != 'none' or output.get('tokens'):
+    if output.get('pooling', 'none') != 'none':
         raise CannotJoin(f'{manifest["name"]} is averaged by the server after it was run ("pooling"): it cannot be joined')
-    if manifest.get('mask') or manifest.get('background', 'none') != 'none':
+    if manifest.get('kind') == 'mask' or manifest.get('background', 'none') != 'none':
         raise CannotJoin(f'{manifest["name"]} is about the background of pictures: it cannot be joined')
-    name = output['descriptor']['name'] if 'descriptor' in output else output['name']
-    port = model.output(name)
     if len(port.get_partial_shape()) != 2:
         raise CannotJoin(f'the output {name} of {manifest["name"]} is not one row a picture: it cannot be joined')
     return manifest, model, port, precise
@@ -54,10 +53,10 @@ def read(folder):
 
 def pixels_for(second, first, image):
     """`image`, pixels as `first` gets them, as `second` would: size, order of the channels, scale."""
+    mean, std = (numpy.float32(first[key]) for key in ('mean', 'std'))
     if first['channels'] != second['channels']:
         image = opset11.gather(image, opset11.constant(numpy.int64([2, 1, 0])), opset11.constant(numpy.int64(1)))
-    reverse = slice(None, None, -1 if first['channels'] != second['channels'] else 1)
-    mean, std = (numpy.float32(first[key])[reverse] for key in ('mean', 'std'))
+        mean, std = mean[::-1], std[::-1]
     other_mean, other_std = (numpy.float32(second[key]) for key in ('mean', 'std'))
     if (mean != other_mean).any() or (std != other_std).any():
         scale, shift = std / other_std, (mean - other_mean) / other_std
@@ -86,9 +85,9 @@ def join(folders):
         for port in node.outputs():
             port.get_tensor().set_names(set())
     image = one.input(0).get_node()
+    pixels = pixels_for(second['input'], first['input'], image).output(0)
     for target in two.input(0).get_node().output(0).get_target_inputs():
-        target.replace_source_output(pixels_for(second['input'], first['input'], image).output(0)
-                                     if second['input'] != first['input'] else image.output(0))
+        target.replace_source_output(pixels)
     descriptor = opset11.concat([whole.get_node().input_value(0), more.get_node().input_value(0)], axis=1)
     descriptor.set_friendly_name('joined')
     vector = one.output(first['output']['name']).get_node().input_value(0)
@@ -96,7 +95,7 @@ def join(folders):
     model = openvino.Model(results, [image], f'{first["name"]} and {second["name"]}')
     model.outputs[1].get_tensor().set_names({'joined'})
     manifest = dict(first)
-    for key in ('int8', 'onnx', 'sha256', 'tune'):
+    for key in ('int8', 'onnx', 'sha256'):
         manifest.pop(key, None)
     licences = dict.fromkeys(m.get('licence') for m in (first, second) if m.get('licence'))
     manifest.update(file='model.xml', source=f'{first["name"]} and {second["name"]}, joined', licence=' and '.join(licences))
@@ -116,14 +115,10 @@ def main():
     except CannotJoin as error:
         sys.exit(f'join_models.py: {error}')
     manifest['name'] = options.folder.name
-    with tempfile.TemporaryDirectory() as top:
-        openvino.save_model(model, os.path.join(top, 'model.xml'), compress_to_fp16=False)
-        files = {name: (pathlib.Path(top) / name).read_bytes() for name in ('model.bin', 'model.xml')}
-    files['model.xml'] = ir.mark_again(files['model.xml'], precise)
-    manifest['sha256'] = hashlib.sha256(files['model.xml'] + files['model.bin']).hexdigest()
-    files['model.json'] = json.dumps(manifest, indent=2).encode() + b'\n'
+    xml, weights = ir.save(model, precise)
+    manifest['sha256'] = hashlib.sha256(xml + weights).hexdigest()
     os.makedirs(options.folder)
-    for name, data in files.items():
+    for name, data in (('model.bin', weights), ('model.xml', xml), ('model.json', json.dumps(manifest, indent=2).encode() + b'\n')):
         write_whole(str(options.folder / name), data)
     output = manifest['output']
     print(f'a vector of {output["dimension"]} numbers, and a descriptor of {output["dimension"] + sum(output["descriptor"]["blocks"])}')

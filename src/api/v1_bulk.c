@@ -11,6 +11,7 @@
 #include "api/params.h"
 #include "api/route.h"
 #include "base/clock.h"
+#include "base/parse.h"
 
 #include <inttypes.h>
 #include <strings.h>
@@ -190,7 +191,7 @@ static enum result end_line(struct bulk *b, struct buf *line, struct err *err)
 {
     enum result r = ERR_OK;
     b->line++;
-    size_t skip = b->line == 1 && line->len >= 3 && memcmp(line->data, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
+    size_t skip = b->line == 1 ? parse_mark(line->data, line->len) : 0;
     if (b->skipping) {
         b->skipping = false;
         r = submit(b, NULL, 0, err);

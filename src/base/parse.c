@@ -47,6 +47,11 @@ bool parse_is_collection_name(const char *name)
     return n > 0;
 }
 
+size_t parse_mark(const char *text, size_t len)
+{
+    return len >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
+}
+
 bool parse_is_utf8(const char *text, size_t len)
 {
     const unsigned char *p = (const unsigned char *)text, *end = p + len;

@@ -177,6 +177,14 @@ static enum result start_worker(struct cage *cage, struct worker *w, struct err 
     return ERR_OK;
 }
 
+/* Its successor starts at once, and is not waited for. */
+static void replace_worker(struct cage *cage, struct worker *w)
+{
+    end_worker(w);
+    enum result r = start_worker(cage, w, NULL);
+    (void)r; /* the next picture tries once more, and says so if it fails */
+}
+
 enum reading { READ_OK, READ_GONE, READ_LATE };
 
 static enum reading read_reply(struct worker *w, int64_t deadline_ms, struct cage_reply *out)
@@ -236,19 +244,21 @@ static enum result ready_worker(struct cage *cage, struct worker *w, struct err 
 
 /* --- one picture ---------------------------------------------------------------------------------------------- */
 
+/* How soon a worker could begin with a picture: 0 is not at all. Under the lock. */
+static int readiness(const struct worker *w)
+{
+    if (w->state == BUSY)
+        return 0;
+    return w->state == DEAD ? 1 : w->started ? 3 : 2;
+}
+
 static struct worker *take(struct cage *cage, int64_t deadline_ms)
 {
     struct worker *taken = NULL;
     pthread_mutex_lock(&cage->lock);
     for (;;) {
-        for (unsigned i = 0; i < cage->count && !taken; i++)
-            if (cage->workers[i].state == FREE && cage->workers[i].started)
-                taken = &cage->workers[i];
-        for (unsigned i = 0; i < cage->count && !taken; i++) /* still starting */
-            if (cage->workers[i].state == FREE)
-                taken = &cage->workers[i];
-        for (unsigned i = 0; i < cage->count && !taken; i++)
-            if (cage->workers[i].state == DEAD)
+        for (unsigned i = 0; i < cage->count; i++)
+            if (readiness(&cage->workers[i]) > (taken ? readiness(taken) : 0))
                 taken = &cage->workers[i];
         if (taken || !clock_wait(&cage->freed, &cage->lock, deadline_ms))
             break;
@@ -274,11 +284,8 @@ static void give_back(struct cage *cage, struct worker *w)
 static void retire(struct cage *cage, struct worker *w)
 {
     uint32_t most = cage->options.pictures + (uint32_t)(w - cage->workers) * (cage->options.pictures / 8);
-    if (w->pid <= 0 || w->pictures < most)
-        return;
-    end_worker(w);
-    enum result r = start_worker(cage, w, NULL);
-    (void)r; /* the next picture tries once more, and says so if it fails */
+    if (w->pid > 0 && w->pictures >= most)
+        replace_worker(cage, w);
 }
 
 /* Pages of a large picture go back to the system. */
@@ -322,9 +329,7 @@ static enum result lost_worker(struct cage *cage, struct worker *w, enum reading
 {
     metrics_add(METRIC_DECODES, how == READ_LATE ? DECODE_TIMEOUT : DECODE_CRASHED, 1);
     metrics_add(METRIC_SANDBOX_RESTARTS, 0, 1);
-    end_worker(w);
-    enum result again = start_worker(cage, w, NULL);
-    (void)again; /* the next picture tries once more, and says so if it fails */
+    replace_worker(cage, w);
     if (how == READ_GONE)
         return err_set(err, ERR_INVALID, "the picture cannot be decoded: it is damaged in a way that ended the decoder");
     if (own_deadline)

@@ -438,12 +438,14 @@ static enum result build(const struct scan *s, size_t start, struct json_object 
 {
     struct buf rest;
     struct json_object *value = NULL;
+    enum result r;
     buf_init(&rest, s->len + 1);
-    enum result r = s->numbers_count ? leave_out(s, start, &rest) : ERR_OK;
-    if (r)
+    if (!s->numbers_count)
+        r = parse_tree((const char *)s->text + start, s->len - start, &value, err);
+    else if (leave_out(s, start, &rest))
         r = err_no_memory(err);
     else
-        r = s->numbers_count ? parse_tree(rest.data, rest.len, &value, err) : parse_tree((const char *)s->text + start, s->len - start, &value, err);
+        r = parse_tree(rest.data, rest.len, &value, err);
     buf_free(&rest);
     if (!r && count_members(value) != s->members)
         r = err_set(err, ERR_INVALID, "the JSON text has the same key twice in one object");
@@ -461,7 +463,7 @@ static enum result parse(const char *text, size_t len, bool numbers, struct json
     if (len > INT32_MAX - 1) /* json-c counts with int */
         return err_set(err, ERR_TOO_LARGE, "the JSON text is longer than 2 GiB");
     struct scan scan = {.text = (const unsigned char *)text, .len = len, .numbers_wanted = numbers, .err = err};
-    size_t start = len >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0 ? 3 : 0; /* a byte order mark */
+    size_t start = parse_mark(text, len);
     scan.pos = start;
     enum result r = scan_text(&scan);
     return r ? r : build(&scan, start, out, err);

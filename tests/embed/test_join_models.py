@@ -116,7 +116,12 @@ def test_refusals(models, tmp_path):
     manifest['output']['pooling'] = 'mean'
     (pooled / 'model.json').write_text(json.dumps(manifest))
     refused('pooling', models / '128', pooled)
-    manifest['output'].update(pooling='none', descriptor={'name': 'descriptor', 'blocks': [1] * 25})
+    manifest['output']['pooling'] = 'none'
+    (pooled / 'model.json').write_text(json.dumps(manifest | {'kind': 'mask'}))
+    refused('background', models / '128', pooled)
+    (pooled / 'model.json').write_text(json.dumps({key: value for key, value in manifest.items() if key != 'output'}))
+    refused('no folder of a model', models / '128', pooled)
+    manifest['output'].update(descriptor={'name': 'descriptor', 'blocks': [1] * 25})
     (pooled / 'model.json').write_text(json.dumps(manifest))
     refused('36 blocks', models / '128', pooled)
     assert join(tmp_path / '1', models / '128', models / '96').returncode == 0

@@ -190,7 +190,7 @@ static bool is_object(const char *text, size_t len, struct json_object **out)
 /* What is read alone may begin with a byte order mark; in the middle of a reply it would be no JSON. */
 static const char *behind_mark(const char *text, size_t *len)
 {
-    size_t mark = *len >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
+    size_t mark = parse_mark(text, *len);
     *len -= mark;
     return mark ? text + mark : text; /* which is NULL where there is nothing */
 }
