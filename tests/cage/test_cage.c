@@ -134,9 +134,11 @@ static void a_crash_costs_one_picture(void **state)
         pthread_t thread;
         must_decode(cage, "rgb.jpg");
         int pid = cage_worker_pid(cage, 0);
+        kill(pid, SIGSTOP); /* so that it cannot be done before it dies, however long this thread is held up */
         assert_int_equal(pthread_create(&thread, NULL, decode_slowly, &v), 0);
-        usleep(50 * 1000);
+        usleep(300 * 1000);
         kill(pid, signals[i]);
+        kill(pid, SIGCONT);
         pthread_join(thread, NULL);
         assert_int_equal(v.result, ERR_INVALID);
         assert_non_null(strstr(v.err.message, "ended the decoder"));
