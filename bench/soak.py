@@ -3,7 +3,9 @@
 
 The capacity is measured first (16 clients that ask as fast as they can); then requests come at 80 % of it, at times that do not depend on the
 answers: searches with a picture, one in ten an add (which replaces records of a fixed set, so that the store does not grow), one in a hundred each a
-delete, a count, a page of records, a filter, a record's thumbnail, a broken picture, /metrics. Memory is that of the server and its decoders together (Pss).
+delete, a count, a page of records, a filter, a record's thumbnail, a broken picture, /metrics. Memory is that of the server and its decoders together
+(Pss): what they allocated (anonymous and shared memory), which is judged, and all that is resident, with the pages of files. Those come and go: the
+store's files grow until they are compacted, and a kernel with DAMON takes back pages that were not touched for some minutes.
 
 Goal, of an hour: a slope under 1 MB/h after the first quarter, no error, no refusal. A line a minute; the last one is the judgement.
 
@@ -29,6 +31,7 @@ from mutated import family_memory  # noqa: E402
 from support import HOST, Server, picture, shared_pictures  # noqa: E402
 
 MB = 1e6
+ALLOCATED = ("Pss_Anon:", "Pss_Shmem:", "SwapPss:")
 
 
 def request(method, path, body=b"", kind="image/jpeg"):
@@ -138,7 +141,7 @@ def soak(options, top):
         end = min(began + 60 * options.minutes, time.monotonic() + 60)
         while time.monotonic() < end:
             time.sleep(5)
-            points.append((time.monotonic() - began, family_memory(server.pid)))
+            points.append((time.monotonic() - began, family_memory(server.pid, ALLOCATED)))
         with load.lock:
             minute, load.minute = load.minute, []
         answered += len(minute)
@@ -146,7 +149,7 @@ def soak(options, top):
         worst = max(worst, p99)
         settled = [p for p in points if p[0] > 15 * options.minutes]
         print(f"{(time.monotonic() - began) / 60:6.1f} min: {len(minute) / 60:6.1f}/s, p50 {1000 * percentile(minute, 0.5):.0f} ms, p99 {1000 * p99:.0f} ms, "
-              f"{points[-1][1] / MB:.1f} MB, slope so far {slope(settled) / MB:+.2f} MB/h, errors {len(load.errors)}, refused {load.refused}", flush=True)
+              f"{points[-1][1] / MB:.1f} MB of {family_memory(server.pid) / MB:.1f}, slope so far {slope(settled) / MB:+.2f} MB/h, errors {len(load.errors)}, refused {load.refused}", flush=True)
         if not server.alive():
             break
     load.end()

@@ -132,13 +132,19 @@ def mutate(rng, pictures):
     return kind, bytes(out) or b"\0"
 
 
-def family_memory(pid):
-    """Resident bytes of the process and its children."""
+def family_memory(pid, kinds=("Pss:",)):
+    """Resident bytes of the process and its children, whichever of its threads started them; kinds are the lines of smaps_rollup that count."""
+    family = [pid]
+    for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
+        try:
+            family += map(int, (task / "children").read_text().split())
+        except OSError:  # the thread has ended
+            pass
     total = 0
-    for p in [pid, *map(int, pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split())]:
+    for p in family:
         try:
             for line in pathlib.Path(f"/proc/{p}/smaps_rollup").read_text().splitlines():
-                if line.startswith("Pss:"):
+                if line.startswith(kinds):
                     total += int(line.split()[1]) * 1024
         except OSError:
             pass
