@@ -3,6 +3,7 @@
 #include "base/limits.h"
 #include "base/parse.h"
 
+#include <float.h>
 #include <inttypes.h>
 #include <math.h>
 
@@ -400,20 +401,58 @@ static enum result leave_out(const struct scan *s, size_t start, struct buf *out
     return r ? r : buf_append(out, text + start, s->len - start);
 }
 
+/*
+ * The number m·10^e, where it comes out as strtod() would round it without the work: m and the power of ten are doubles
+ * themselves (below 2^53, at most 10^22), so that one multiplication or division is one rounding (Clinger, "How to read floating
+ * point numbers accurately", 1990). Vectors are of such numbers.
+ */
+static bool is_exact(uint64_t m, int e, double *out)
+{
+    static const double tens[] = {1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18,
+        1e19, 1e20, 1e21, 1e22};
+    static const int most = sizeof tens / sizeof *tens - 1;
+    if (FLT_EVAL_METHOD != 0 || m > UINT64_C(1) << 53 || e < -most || e > most)
+        return false;
+    *out = e < 0 ? (double)m / tens[-e] : (double)m * tens[e];
+    return true;
+}
+
 /* One number that the scan has passed. → where it ends */
 static const char *number_from(const char *text, struct json_object **out)
 {
-    size_t len = strspn(text, "+-.0123456789eE"), digits = text[0] == '-';
-    digits += strspn(text + digits, "0123456789");
+    const char *p = text + (*text == '-');
+    uint64_t m = 0; /* with more than MOST digits it means nothing */
+    int digits = 0, e = 0;
+    enum { MOST = 18 };
+    for (; is_digit(*p); p++, digits++)
+        m = 10 * m + (uint64_t)(*p - '0');
+    bool whole = *p != '.' && *p != 'e' && *p != 'E';
+    if (*p == '.')
+        for (p++; is_digit(*p); p++, digits++, e--)
+            m = 10 * m + (uint64_t)(*p - '0');
+    if (*p == 'e' || *p == 'E') {
+        int sign = *++p == '-' ? -1 : 1, power = 0;
+        p += *p == '-' || *p == '+';
+        for (; is_digit(*p); p++)
+            power = power < 1000 ? 10 * power + (*p - '0') : power;
+        e += sign * power;
+    }
+    size_t len = (size_t)(p - text);
+    double d;
     int64_t i;
     uint64_t u;
-    if (digits < len)
-        *out = json_object_new_double(strtod(text, NULL));
+    if (!whole)
+        *out = json_object_new_double(digits > MOST || !is_exact(m, e, &d) ? strtod(text, NULL) : *text == '-' ? -d : d);
     else if (parse_i64(text, len, &i))
         *out = json_object_new_int64(i);
     else if (parse_u64(text, len, UINT64_MAX, &u))
         *out = json_object_new_uint64(u);
-    return text + len;
+    return p;
+}
+
+static bool is_between(char c)
+{
+    return c == ',' || c == ' ' || c == '\t' || c == '\n' || c == '\r';
 }
 
 static enum result put_in(const struct scan *s, const struct numbers *n, struct json_object *root, struct err *err)
@@ -425,7 +464,9 @@ static enum result put_in(const struct scan *s, const struct numbers *n, struct 
     const char *at = (const char *)s->text + n->begin;
     for (size_t i = 0; i < n->count; i++) {
         struct json_object *number = NULL;
-        at = number_from(at + strspn(at, " \t\n\r,"), &number);
+        while (is_between(*at))
+            at++;
+        at = number_from(at, &number);
         if (!number || json_object_array_add(array, number)) {
             json_object_put(number);
             return err_no_memory(err);

@@ -438,7 +438,9 @@ static void random_number(struct buf *out, uint64_t *random)
     *random = *random * 6364136223846793005u + 1442695040888963407u;
     uint64_t r = *random >> 33;
     char text[64];
-    switch (r % 8) {
+    switch (r % 10) {
+    case 8: snprintf(text, sizeof text, "%u.%018" PRIu64 "%u", (unsigned)(r % 3), *random % UINT64_C(1000000000000000000), (unsigned)(r % 1000)); break;
+    case 9: snprintf(text, sizeof text, "%" PRIu64 "e%d", *random >> r % 50, (int)(r / 64 % 52) - 26); break; /* about 2^53 and 10^22 */
     case 0: snprintf(text, sizeof text, "%" PRId64, (int64_t)(*random * 3)); break;
     case 1: snprintf(text, sizeof text, "%" PRIu64, *random | (uint64_t)1 << 63); break;
     case 2: snprintf(text, sizeof text, "%s", r & 8 ? "-0" : "0"); break;

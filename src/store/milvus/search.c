@@ -245,10 +245,7 @@ static enum result find_rest(struct looked *l, uint32_t k, size_t rows, struct e
         return r;
     if (fits(l, all))
         return scan(l, err);
-    size_t before = l->count;
-    r = find(l, k, MORE_EFFORT, &found, err);
-    (void)before;
-    return r;
+    return find(l, k, MORE_EFFORT, &found, err);
 }
 
 static enum result look(struct looked *l, struct err *err)
