@@ -1,6 +1,23 @@
 #include "base/err.h"
 
+#include "base/parse.h"
+
 #include <errno.h>
+
+/* A name from outside that "%.64s" or the end of the message cut in the middle of a character, or that never was UTF-8: replies are
+ * JSON, which takes no halves. */
+static void mend(char *text)
+{
+    for (char *p = text; *p;) {
+        unsigned char c = (unsigned char)*p;
+        size_t len = c < 0x80 ? 1 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : 4;
+        if (strnlen(p, len) == len && parse_is_utf8(p, len)) {
+            p += len;
+        } else {
+            *p++ = '?';
+        }
+    }
+}
 
 __attribute__((format(printf, 4, 0))) static void fill(
     struct err *err, enum result code, const char *field, const char *format, va_list args)
@@ -9,6 +26,8 @@ __attribute__((format(printf, 4, 0))) static void fill(
     err->column = 0;
     snprintf(err->field, sizeof err->field, "%s", field);
     vsnprintf(err->message, sizeof err->message, format, args);
+    mend(err->field);
+    mend(err->message);
 }
 
 enum result err_set(struct err *err, enum result code, const char *format, ...)
@@ -46,6 +65,7 @@ enum result err_set_errno(struct err *err, int errno_value, const char *format, 
         /* The GNU strerror_r: thread-safe, and may return a constant instead of filling the buffer. */
         snprintf(err->message + used, sizeof err->message - used, ": %s",
             strerror_r(errno_value, text, sizeof text));
+        mend(err->message); /* in the language of the environment, and cut where it is long */
     }
     return code;
 }

@@ -91,6 +91,12 @@ static void test_err(void **state)
     assert_int_equal(err_set_errno(&err, EIO, "%s", name), ERR_IO);
     assert_int_equal(strlen(err.message), ERR_MESSAGE_MAX - 1);
     free(name);
+    /* What is cut in the middle of a character, or is no UTF-8, is UTF-8 all the same. */
+    (void)err_set(&err, ERR_INVALID, "no \"%.4s\", no \"%s\"", "abc\xe2\x82\xac", "\xff\xc3\xa9\xed\xa0\x80x\xf0\x9f");
+    assert_string_equal(err.message, "no \"abc?\", no \"?\xc3\xa9???x??\"");
+    (void)err_set_field(&err, ERR_INVALID, "\x80", "%s", "\xc3");
+    assert_string_equal(err.field, "?");
+    assert_string_equal(err.message, "?");
 }
 
 static void test_err_names(void **state)
