@@ -10,11 +10,11 @@
  * what a crash left: a row of `origin` is committed after the record it speaks of, and one that is missing only costs a
  * picture seen twice.
  *
- *     tap open ──▶ every record of both is compared ──▶ what came through the tap, until little comes ──▶
- *     nobody else inside (registry.h) ──▶ the last of the tap ──▶ in the place of the first
+ *     tap open ──▶ every record of both is compared ──▶ what came through the tap, until little comes (where that does not
+ *     come to an end, writers are slowed down) ──▶ nobody else inside (registry.h) ──▶ the last of the tap ──▶ in the place of the first
  *
  * Whatever is committed after the tap was opened comes through it (tap.h), and whatever was before is seen by the
- * comparison. Where the first edition has to be closed in between, as tune does, the tap is lost, and all is compared
+ * comparison, which leaves younger vectors to the tap: so it ends, however fast others add. Where the first edition has to be closed in between, as tune does, the tap is lost, and all is compared
  * again, which costs reading.
  */
 #include "store/embedded/reembed.h"
@@ -29,7 +29,6 @@
 #define PAGE 256
 #define WRITE_BYTES (16 * (size_t)LIMIT_MIB) /* of pictures in one write */
 #define FEW 8    /* changes that are left for when nobody else is inside */
-#define ROUNDS 6 /* of catching up; each is shorter than the one before unless more comes than can be made */
 
 struct edition {
     struct embedded *e;
@@ -53,6 +52,7 @@ struct edition {
     int64_t *failed;
     size_t failed_count;
     uint64_t done, total;
+    uint64_t until; /* vectors with this write number or a later one are left to the tap */
     bool again;  /* the first is to be closed: give it back, and begin with comparing */
     bool alone;  /* nobody else is inside */
 };
@@ -388,6 +388,8 @@ static enum result consider(struct edition *x, int64_t fileid, struct err *err)
     struct seen now = {0}, then = {0};
     bool same = false;
     enum result r = look(x->first, fileid, &now, err);
+    if (!r && now.there && now.row.number >= x->until)
+        goto out;
     if (!r)
         r = look(x->second, fileid, &then, err);
     if (!r && now.there && then.there)
@@ -452,12 +454,18 @@ static enum result compare(struct edition *x, struct embedded_collection *c, boo
     return r ? r : flush(x, err);
 }
 
+/* What is written meanwhile comes through the tap. To make it here would be to run after a writer that adds as fast as records
+ * are made, and whose fileids lie ahead. */
 static enum result compare_all(struct edition *x, struct err *err)
 {
     x->done = 0;
     x->total = atomic_load(&x->first->count);
+    x->until = atomic_load(&x->first->number);
     enum result r = compare(x, x->first, true, err);
-    return r ? r : compare(x, x->second, false, err);
+    if (!r)
+        r = compare(x, x->second, false, err);
+    x->until = UINT64_MAX;
+    return r;
 }
 
 /* What came through the tap. *count: how many. */
@@ -472,6 +480,75 @@ static enum result take_tap(struct edition *x, size_t *count, struct err *err)
     if (!r)
         r = flush(x, err);
     return !r && lost ? compare_all(x, err) : r;
+}
+
+/* Fileids that came through the tap and wait. */
+struct waiting {
+    int64_t *fileids;
+    size_t from, to, room;
+};
+
+/* *came: how many more wait now. */
+static enum result add_waiting(struct edition *x, struct waiting *w, size_t *came, struct err *err)
+{
+    bool lost = false;
+    int64_t *fileids = embedded_tap_take(&x->first->tap, came, &lost);
+    if (*came && w->room - w->to < *came) {
+        size_t left = w->to - w->from, room = 2 * (left + *came);
+        int64_t *grown = malloc(room * sizeof *grown);
+        if (!grown) {
+            free(fileids);
+            return err_no_memory(err);
+        }
+        if (left)
+            memcpy(grown, w->fileids + w->from, left * sizeof *grown);
+        free(w->fileids);
+        *w = (struct waiting){.fileids = grown, .to = left, .room = room};
+    }
+    if (*came)
+        memcpy(w->fileids + w->to, fileids, *came * sizeof *fileids);
+    w->to += *came;
+    free(fileids);
+    return lost ? compare_all(x, err) : ERR_OK;
+}
+
+/* So many of those that wait; `held`: while writers wait as well. */
+static enum result make_some(struct edition *x, struct waiting *w, size_t count, bool held, struct err *err)
+{
+    enum result r = held ? embedded_collection_hold(x->first, CLOCK_NO_DEADLINE, err) : ERR_OK;
+    if (r)
+        return r;
+    for (size_t i = 0; !r && i < count && w->from < w->to; i++)
+        r = consider(x, w->fileids[w->from++], err);
+    if (!r)
+        r = flush(x, err);
+    if (held)
+        embedded_collection_resume(x->first);
+    return r;
+}
+
+/*
+ * Until little is left. Where during a stretch more came than half of what was made, writers are held up for the next one, which
+ * is twice as long as what came: so they are slowed down as far as is needed, and less and less is left, whoever writes. Searches
+ * never wait.
+ */
+static enum result catch_up(struct edition *x, struct err *err)
+{
+    struct waiting w = {0};
+    size_t came = 0, made = BATCH;
+    enum result r = add_waiting(x, &w, &came, err);
+    came = 0;
+    while (!r && w.to - w.from > FEW) {
+        bool held = 2 * came > made;
+        made = held && 2 * came > BATCH ? 2 * came : BATCH;
+        r = make_some(x, &w, made, held, err);
+        if (!r)
+            r = add_waiting(x, &w, &came, err);
+    }
+    if (!r)
+        r = make_some(x, &w, FEW, false, err);
+    free(w.fileids);
+    return r;
 }
 
 /* Those that failed may have been changed under our hands: each is looked at once more. */
@@ -490,23 +567,11 @@ static enum result try_failed(struct edition *x, struct err *err)
     return r ? r : flush(x, err);
 }
 
-/*
- * Until little is left. Where more comes than can be made, writers are held up until what came so far is made; searches
- * never are.
- */
 static enum result follow(struct edition *x, struct err *err)
 {
-    size_t n = SIZE_MAX;
     enum result r = compare_all(x, err);
-    for (int round = 0; !r && n > FEW && round < ROUNDS; round++)
-        r = take_tap(x, &n, err);
-    if (!r && n > FEW) {
-        r = embedded_collection_hold(x->first, CLOCK_NO_DEADLINE, err);
-        if (!r) {
-            r = take_tap(x, &n, err);
-            embedded_collection_resume(x->first); /* those that wait are few: they are what is left */
-        }
-    }
+    if (!r)
+        r = catch_up(x, err);
     return r ? r : try_failed(x, err);
 }
 
@@ -563,6 +628,7 @@ static enum result run_all(struct edition *x, struct err *err)
     enum result r;
     do {
         x->again = x->alone = false;
+        x->until = UINT64_MAX;
         x->failed_count = 0;
         r = take_first(x, err);
         if (!r)
