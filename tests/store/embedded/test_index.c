@@ -22,8 +22,8 @@
 #define K 10
 #ifdef __SANITIZE_THREAD__ /* fifty times slower */
 #define ROWS 2700 /* churn leaves five of six; INDEX_GRAPH_FROM is less */
-#define DAMAGES 2
-#define FAILURES_STEP 5 /* every fifth system call fails in turn */
+#define DAMAGES 1
+#define FAILURES_STEP 11 /* every eleventh system call fails in turn */
 #define ONE_THREAD(test) /* what has nothing at once to show is left out */
 #pragma GCC diagnostic ignored "-Wunused-function"
 #else
