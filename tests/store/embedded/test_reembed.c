@@ -238,15 +238,15 @@ static void test_written_to_meanwhile(void **unused)
 }
 
 static _Atomic bool stop_writing;
-static _Atomic int64_t last_written;
+static _Atomic int64_t last_written, allowed; /* the writer waits where it has written as many as are allowed */
 
-/*
- * Steady writes: nothing that was acknowledged is missing, whichever edition took it. The writer's vectors are of the old
- * dimension and no edition is named: those after the exchange are refused by their dimension, which ends the writer's part.
- */
-static void *write_until_replaced(void *unused)
+/* Its vectors are of the old dimension and no edition is named: those after the exchange are refused by their dimension, which
+ * ends the writer's part. */
+static void *write_until_replaced(void *most)
 {
-    for (int64_t i = 0; !atomic_load(&stop_writing); i++) {
+    for (int64_t i = 0; i < *(const int64_t *)most && !atomic_load(&stop_writing); i++) {
+        while (i >= atomic_load(&allowed) && !atomic_load(&stop_writing))
+            usleep(500);
         float vector[OLD] = {1, 1, 2, 3};
         char picture[32];
         struct err err = {0};
@@ -263,15 +263,16 @@ static void *write_until_replaced(void *unused)
     return NULL;
 }
 
-static void test_steady_writes(void **unused)
+/* Nothing that was acknowledged is missing, whichever edition took it. → how many were written meanwhile */
+static int64_t reembed_beside_a_writer(struct maker *m, int64_t allowed_at_first, int64_t most)
 {
-    struct maker m = {0};
     struct store_reembed_report report;
     pthread_t writer;
     atomic_store(&stop_writing, false);
     atomic_store(&last_written, -1);
-    assert_int_equal(pthread_create(&writer, NULL, write_until_replaced, NULL), 0);
-    OK(reembed(&m, &report, err));
+    atomic_store(&allowed, allowed_at_first);
+    assert_int_equal(pthread_create(&writer, NULL, write_until_replaced, &most), 0);
+    OK(reembed(m, &report, err));
     atomic_store(&stop_writing, true);
     pthread_join(writer, NULL);
     int64_t n = atomic_load(&last_written) + 1;
@@ -282,42 +283,22 @@ static void test_steady_writes(void **unused)
     for (int i = 0; i < N; i++)
         check_record(i, i);
     OK(store_check(store, NULL, NULL, err));
+    return n;
+}
+
+static void test_steady_writes(void **unused)
+{
+    struct maker m = {0};
+    (void)reembed_beside_a_writer(&m, INT64_MAX, INT64_MAX);
 }
 
 /*
  * Who adds faster than records are made, with fileids ahead of those that are looked at, does not keep it from ending: while a
  * batch of 32 is made 40 more are written, unless the writer is held up.
  */
-enum { AT_ONCE = 8, WHILE_MADE = 40, MOST = 6000 };
-static _Atomic int64_t allowed;
-
-static void *write_fast(void *unused)
-{
-    for (int64_t i = 0; i < MOST && !atomic_load(&stop_writing); i += AT_ONCE) {
-        while (i >= atomic_load(&allowed) && !atomic_load(&stop_writing))
-            usleep(500);
-        float vector[OLD] = {1, 1, 2, 3};
-        struct store_write w[AT_ONCE];
-        char picture[AT_ONCE][32];
-        struct err err = {0};
-        for (int k = 0; k < AT_ONCE; k++) {
-            snprintf(picture[k], sizeof picture[k], "picture %d", (int)((i + k) % 2000));
-            w[k] = (struct store_write){.kind = STORE_PUT, .fileid = 1000 + i + k, .has_itemid = true, .itemid = (1000 + i + k) / 2, .tags = "[]",
-                .brief = "{}", .vector = vector, .dimension = OLD, .thumbnail = (const uint8_t *)"small", .thumbnail_len = 5,
-                .original = (const uint8_t *)picture[k], .original_len = strlen(picture[k])};
-        }
-        if (store_write(store, "c", w, AT_ONCE, 0, &err)) {
-            assert_int_equal(err.code, ERR_INVALID); /* its dimension: replaced */
-            break;
-        }
-        atomic_store(&last_written, i + AT_ONCE - 1);
-    }
-    return NULL;
-}
-
 static void wait_for_more(int unused)
 {
-    int64_t wanted = atomic_load(&last_written) + 1 + WHILE_MADE;
+    int64_t wanted = atomic_load(&last_written) + 1 + 40;
     atomic_store(&allowed, wanted);
     for (int ms = 0; ms < 60 && atomic_load(&last_written) + 1 < wanted; ms++)
         usleep(1000);
@@ -326,22 +307,8 @@ static void wait_for_more(int unused)
 static void test_overtaken(void **unused)
 {
     struct maker m = {.meanwhile = wait_for_more};
-    struct store_reembed_report report;
-    pthread_t writer;
-    atomic_store(&stop_writing, false);
-    atomic_store(&last_written, -1);
-    atomic_store(&allowed, 0);
-    assert_int_equal(pthread_create(&writer, NULL, write_fast, NULL), 0);
-    OK(reembed(&m, &report, err));
-    atomic_store(&stop_writing, true);
-    pthread_join(writer, NULL);
-    int64_t n = atomic_load(&last_written) + 1;
-    print_message("# %lld writes were acknowledged meanwhile\n", (long long)n);
-    assert_true(n > N && n < MOST); /* it did not wait for the writer's end */
-    assert_int_equal(test_count(store, "c"), N + n);
-    for (int64_t i = 0; i < n; i++)
-        check_record(1000 + i, (int)(i % 2000));
-    OK(store_check(store, NULL, NULL, err));
+    int64_t most = 6000, n = reembed_beside_a_writer(&m, 0, most);
+    assert_true(n > N && n < most); /* it did not wait for the writer's end */
 }
 
 /* --- interrupted --- */
