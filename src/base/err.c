@@ -8,18 +8,16 @@
  * JSON, which takes no halves. */
 static void mend(char *text)
 {
-    for (char *p = text; *p;) {
-        unsigned char c = (unsigned char)*p;
-        size_t len = c < 0x80 ? 1 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : 4;
-        if (strnlen(p, len) == len && parse_is_utf8(p, len)) {
-            p += len;
-        } else {
-            *p++ = '?';
+    for (size_t len = strlen(text), n; len; text += n, len -= n) {
+        n = parse_character(text, len);
+        if (!n) {
+            *text = '?';
+            n = 1;
         }
     }
 }
 
-__attribute__((format(printf, 4, 0))) static void fill(
+__attribute__((format(printf, 4, 0), nonnull(4))) static void fill(
     struct err *err, enum result code, const char *field, const char *format, va_list args)
 {
     err->code = code;

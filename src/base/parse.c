@@ -52,37 +52,40 @@ size_t parse_mark(const char *text, size_t len)
     return len >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
 }
 
+size_t parse_character(const char *text, size_t len)
+{
+    const unsigned char *p = (const unsigned char *)text;
+    size_t more;
+    uint32_t c, least;
+    if (len == 0)
+        return 0;
+    if (*p < 0x80)
+        return 1;
+    if ((*p & 0xe0) == 0xc0) {
+        more = 1, c = *p & 0x1f, least = 0x80;
+    } else if ((*p & 0xf0) == 0xe0) {
+        more = 2, c = *p & 0x0f, least = 0x800;
+    } else if ((*p & 0xf8) == 0xf0) {
+        more = 3, c = *p & 0x07, least = 0x10000;
+    } else {
+        return 0;
+    }
+    if (len <= more)
+        return 0;
+    for (size_t i = 1; i <= more; i++) {
+        if ((p[i] & 0xc0) != 0x80)
+            return 0;
+        c = c << 6 | (p[i] & 0x3f);
+    }
+    return c < least || c > 0x10ffff || (c >= 0xd800 && c <= 0xdfff) ? 0 : more + 1;
+}
+
 bool parse_is_utf8(const char *text, size_t len)
 {
-    const unsigned char *p = (const unsigned char *)text, *end = p + len;
-    while (p < end) {
-        if (*p < 0x80) {
-            p++;
-            continue;
-        }
-        int more;
-        uint32_t c, least;
-        if ((*p & 0xe0) == 0xc0) {
-            more = 1, c = *p & 0x1f, least = 0x80;
-        } else if ((*p & 0xf0) == 0xe0) {
-            more = 2, c = *p & 0x0f, least = 0x800;
-        } else if ((*p & 0xf8) == 0xf0) {
-            more = 3, c = *p & 0x07, least = 0x10000;
-        } else {
-            return false;
-        }
-        if (end - p <= more)
-            return false;
-        for (int i = 1; i <= more; i++) {
-            if ((p[i] & 0xc0) != 0x80)
-                return false;
-            c = c << 6 | (p[i] & 0x3f);
-        }
-        if (c < least || c > 0x10ffff || (c >= 0xd800 && c <= 0xdfff))
-            return false;
-        p += more + 1;
-    }
-    return true;
+    size_t n = 1;
+    for (; len && n; text += n, len -= n)
+        n = parse_character(text, len);
+    return n != 0;
 }
 
 /* Values 0…63 for the characters of both alphabets; every class of another character has the highest bit set. */

@@ -18,6 +18,8 @@ bool parse_is_collection_name(const char *name);
 
 /* RFC 3629: no overlong forms, no surrogates, nothing above U+10FFFF. */
 bool parse_is_utf8(const char *text, size_t len);
+/* Bytes of the character that `text` begins with, by the same rules; 0 where it begins with none. */
+size_t parse_character(const char *text, size_t len);
 /* Bytes of the byte order mark that a text in UTF-8 begins with: 3, or 0 where there is none. `text` may be NULL where `len` is 0. */
 size_t parse_mark(const char *text, size_t len);
 

@@ -33,13 +33,11 @@ int cli_usage(const char *command, const struct err *err)
 enum result cli_append_plain(struct buf *out, const char *text, size_t len)
 {
     for (size_t i = 0; i < len;) {
-        size_t n = 1;
         unsigned char c = (unsigned char)text[i];
-        if (c >= 0xc0)
-            n = c >= 0xf0 ? 4 : c >= 0xe0 ? 3 : 2;
+        size_t n = parse_character(text + i, len - i);
         /* C1 control characters, U+0080 to U+009F, would reach the terminal as well. */
-        bool c1 = n == 2 && c == 0xc2 && i + 1 < len && (unsigned char)text[i + 1] < 0xa0;
-        bool good = c >= 0x20 && c != 0x7f && i + n <= len && parse_is_utf8(text + i, n) && !c1;
+        bool c1 = n == 2 && c == 0xc2 && (unsigned char)text[i + 1] < 0xa0;
+        bool good = n && c >= 0x20 && c != 0x7f && !c1;
         enum result r = good ? buf_append(out, text + i, n) : buf_append_str(out, "\xef\xbf\xbd");
         if (r)
             return r;
