@@ -5,11 +5,11 @@
  *
  * Builds the index with N threads, then asks all queries with one thread, once for each ef of LIST
  * ("20,40,80"), and prints recall among the k nearest (10), queries a second (the median of the rounds), and
- * what was looked at. With --filter the same under filters, beside what the plain ways give: a comparison of all allowed
- * vectors, and a search without the filter for so many that enough of them are allowed; and beside the search without any
- * filter, which answers another question. --out appends JSON lines, for report.py. The true
- * neighbours are found by brute force once and kept in SET/truth.u32, 100 for each query, where peers.py
- * finds them.
+ * what was looked at. With --filter the same under filters, with the ef of LIST where it has one only, else with the index's
+ * own, beside what the plain ways give: a comparison of all allowed vectors, and a search without the filter for so many that
+ * enough of them are allowed; and beside the search without any filter, which answers another question. --out appends JSON
+ * lines, for report.py. The true neighbours are found by brute force once and kept in SET/truth.u32, 100 for each query, where
+ * peers.py finds them.
  */
 #include "base/clock.h"
 #include "index/index.h"
@@ -330,8 +330,9 @@ static double afterwards_rate(const struct set *s, struct index *ix, const struc
     if (!hits)
         fail("out of memory");
     double rate = 0;
-    for (*asked = filtered->k; rate <= 0 && *asked <= AFTERWARDS_MAX; *asked *= 2) {
-        struct index_query plain = {.k = *asked, .vector_of = filtered->vector_of, .user = filtered->user};
+    for (uint32_t k = filtered->k; rate <= 0 && k <= AFTERWARDS_MAX; k *= 2) {
+        *asked = k;
+        struct index_query plain = {.k = k, .vector_of = filtered->vector_of, .user = filtered->user};
         uint64_t found = 0, wanted = 0;
         double start = cpu_seconds();
         for (uint32_t q = 0; q < s->query_count; q++) {
@@ -348,7 +349,6 @@ static double afterwards_rate(const struct set *s, struct index *ix, const struc
         if ((double)found >= ENOUGH * (double)wanted)
             rate = s->query_count / (cpu_seconds() - start);
     }
-    *asked /= 2;
     free(hits);
     return rate;
 }
@@ -364,7 +364,8 @@ static void filters(const struct set *s, struct index *ix, const struct options 
     uint64_t *allow = calloc(some.query_count * words, sizeof *allow);
     if (!truth || !want || !allow)
         fail("out of memory");
-    struct index_query plain = {.k = o->k, .vector_of = vector_of, .user = (void *)(uintptr_t)s};
+    struct index_query plain = {
+        .k = o->k, .ef = o->ef_count == 1 ? o->efs[0] : 0, .vector_of = vector_of, .user = (void *)(uintptr_t)s};
     for (int kind = 0; kind < 3; kind++)
         for (size_t r = 0; r < sizeof rates / sizeof *rates; r++) {
             double scan = 0;

@@ -3,6 +3,7 @@
 #define SET_MIN 4096
 #define SET_LARGE 65536 /* to clear more than a quarter of a megabyte takes longer than to begin anew */
 #define SET_PATIENCE 64 /* a search empties it twice, and between the two it may hold ten numbers */
+#define QUEUE_LARGE 65536 /* an exact search of a large collection has made it grow; it is not kept */
 
 static enum result new_work(const struct index *ix, struct index_work **out, struct err *err)
 {
@@ -51,6 +52,11 @@ void index_work_give(struct index *ix, struct index_work *w)
 {
     if (!w)
         return;
+    if (w->queue_room > QUEUE_LARGE) {
+        free(w->queue);
+        w->queue = NULL;
+        w->queue_room = w->queue_count = 0;
+    }
     for (unsigned i = 0, at = my_place; i < INDEX_IDLE; i++, at = (at + 1) % INDEX_IDLE) {
         struct index_work *none = NULL;
         if (!atomic_load_explicit(&ix->idle[at], memory_order_relaxed) &&

@@ -25,6 +25,8 @@
 #define SCAN_DOUBTS 2.5f
 #define BATCH 32
 #define BATCHES 128 /* between two looks at the clock */
+#define BLIND 8     /* where sketches spare less than one code of so many, so many batches do without them */
+#define FLYING 8    /* codes on their way from memory while one is used */
 #define ERRORS 4.0f     /* standard deviations of a code's error that are given to a candidate */
 #define WALK_BASE 600.0 /* what a walk costs, in sketches looked at, at ef = 0 … */
 #define WALK_EF 18.0    /* … and for each of ef more */
@@ -140,8 +142,8 @@ static enum result rank_all(const struct search *s, struct err *err)
 
 enum depth {
     AHEAD,  /* rows that wait, by their codes, into w->best */
-    LIKELY, /* by sketch, code and vector, into w->final: what errors as they are expected leave possible */
-    EXACT,  /* by code and vector: what errors as they can be at worst leave possible */
+    LIKELY, /* by sketch and code: what errors as they are expected leave possible */
+    EXACT,  /* by code: what errors as they can be at worst leave possible */
 };
 
 /* No true distance to the row is smaller; see code_doubt() for what is likely instead of certain. */
@@ -156,22 +158,20 @@ static float worst_doubt(const struct search *s, uint32_t node)
 /* By its sketch, where that is enough to tell. */
 static bool hopeless(const struct search *s, uint32_t node, float limit)
 {
-    if (limit == __builtin_inff() || !s->graph ||
-        !atomic_load_explicit(&index_meta(s->ix, node)->sketched, memory_order_acquire))
+    if (!atomic_load_explicit(&index_meta(s->ix, node)->sketched, memory_order_acquire))
         return false;
     s->w->sketches++;
     return index_sketch_distance(s->ix, &s->w->probe, index_head(s->ix, node), SCAN_DOUBTS) > limit;
 }
 
-static float limit_of(const struct search *s, enum depth depth)
-{
-    return index_best_limit(depth == AHEAD ? &s->w->best : &s->w->final);
-}
-
+/*
+ * Ahead of a walk w->best has distances by codes. A scan that is to be complete collects what may be a hit, and has there the
+ * most that the distances of the best can be: a row that must be farther than the last of those is none of the k.
+ */
 static enum result look(const struct search *s, uint32_t node, enum depth depth, struct err *err)
 {
     struct index_work *w = s->w;
-    float limit = limit_of(s, depth);
+    float limit = index_best_limit(&w->best);
     w->codes++;
     float d = index_code_distance(s->ix, &w->probe, node);
     if (depth == AHEAD) {
@@ -180,12 +180,16 @@ static enum result look(const struct search *s, uint32_t node, enum depth depth,
         return ERR_OK;
     }
     float doubt = depth == EXACT ? worst_doubt(s, node) : code_doubt(s, node);
-    return d - doubt <= limit ? rank(s, node, err) : ERR_OK;
+    if (d - doubt > limit)
+        return ERR_OK;
+    index_offer_node(s->ix, w, node, d + doubt);
+    return index_queue_push(w, (struct index_near){d - doubt, node}, err);
 }
 
 struct batch {
     uint32_t nodes[BATCH];
     uint32_t count, flushed;
+    uint32_t blind; /* batches more that do without sketches, for of the last one they told nothing */
     enum depth depth;
 };
 
@@ -193,16 +197,29 @@ struct batch {
 static enum result flush(const struct search *s, struct batch *b, struct err *err)
 {
     enum result r = b->flushed++ % BATCHES == BATCHES - 1 ? index_in_time(s->q, err) : ERR_OK;
-    float limit = b->depth == EXACT ? __builtin_inff() : limit_of(s, b->depth);
-    uint32_t kept = 0;
+    float limit = b->depth == EXACT ? __builtin_inff() : index_best_limit(&s->w->best);
+    bool asks = s->graph && limit < __builtin_inff() && !b->blind;
+    uint32_t kept = 0, told = 0;
     for (uint32_t i = 0; i < b->count; i++) {
-        if (!index_may_hit(s->ix, s->q, b->nodes[i]) || hopeless(s, b->nodes[i], limit))
+        if (!index_may_hit(s->ix, s->q, b->nodes[i]))
             continue;
-        index_prefetch(index_code(s->ix, b->nodes[i]), s->ix->shape.padded);
+        if (asks && hopeless(s, b->nodes[i], limit)) {
+            told++;
+            continue;
+        }
+        if (kept < FLYING)
+            index_prefetch(index_code(s->ix, b->nodes[i]), s->ix->shape.padded);
         b->nodes[kept++] = b->nodes[i];
     }
-    for (uint32_t i = 0; r == ERR_OK && i < kept; i++)
+    if (b->blind)
+        b->blind--;
+    else if (asks && told < b->count / BLIND)
+        b->blind = BLIND;
+    for (uint32_t i = 0; r == ERR_OK && i < kept; i++) {
+        if (i + FLYING < kept)
+            index_prefetch(index_code(s->ix, b->nodes[i + FLYING]), s->ix->shape.padded);
         r = look(s, b->nodes[i], b->depth, err);
+    }
     b->count = 0;
     return r;
 }
@@ -210,7 +227,7 @@ static enum result flush(const struct search *s, struct batch *b, struct err *er
 static enum result add(const struct search *s, struct batch *b, uint32_t node, struct err *err)
 {
     __builtin_prefetch(index_meta(s->ix, node));
-    index_prefetch(index_head(s->ix, node), s->ix->shape.head_stride);
+    index_prefetch(index_head(s->ix, node), b->blind ? sizeof(struct index_head) : s->ix->shape.head_stride);
     b->nodes[b->count++] = node;
     return b->count == BATCH ? flush(s, b, err) : ERR_OK;
 }
@@ -300,15 +317,57 @@ static uint64_t count_allowed(const struct index_query *q)
     return n;
 }
 
-/* Afterwards w->final has the hits. */
+static void prefetch_vector(const struct search *s, uint32_t node)
+{
+    const uint16_t *vector = s->q->vector_of(s->q->user, index_meta(s->ix, node)->slot);
+    if (vector)
+        index_prefetch(vector, s->ix->shape.dimension * sizeof *vector);
+}
+
+/* What the scan collected, by vectors, those first that may be nearest. */
+static enum result rank_collected(const struct search *s, struct err *err)
+{
+    struct index_work *w = s->w;
+    enum result r = index_in_time(s->q, err);
+    while (r == ERR_OK && w->queue_count) {
+        struct index_near near = index_queue_pop(w);
+        if (near.distance > index_best_limit(&w->final))
+            break;
+        if (w->queue_count && w->queue[0].distance <= index_best_limit(&w->final))
+            prefetch_vector(s, w->queue[0].node);
+        r = w->vectors % (BATCH * BATCHES) == BATCH * BATCHES - 1 ? index_in_time(s->q, err) : ERR_OK;
+        if (r == ERR_OK)
+            r = rank(s, near.node, err);
+    }
+    return r;
+}
+
+/*
+ * Afterwards w->final has the hits. All codes are read before the first vector: in the order of the rows the limit comes down
+ * slowly, and up to six times as many vectors would be compared as are in doubt at the end.
+ *
+ * A vector that cannot be had, or a row met twice, makes the limit of the codes lower than it should be. The hits tell: then it
+ * is done again with room for more.
+ */
 static enum result scan_all(struct search *s, enum depth depth, struct index_trace *trace, struct err *err)
 {
+    struct index_work *w = s->w;
     uint64_t most = s->q->k < s->possible ? s->q->k : s->possible;
     trace->scanned = s->complete = true;
-    enum result r = index_best_init(&s->w->final, most ? (uint32_t)most : 1, s->q->group, err);
-    if (r == ERR_OK)
-        r = index_set_clear(&s->w->seen, err);
-    return r == ERR_OK ? scan(s, depth, err) : r;
+    for (uint64_t room = most ? most : 1;; room *= 2) {
+        enum result r = index_best_init(&w->best, (uint32_t)room, s->q->group, err);
+        if (r == ERR_OK)
+            r = index_best_init(&w->final, most ? (uint32_t)most : 1, s->q->group, err);
+        if (r == ERR_OK)
+            r = index_set_clear(&w->seen, err);
+        w->queue_count = 0;
+        if (r == ERR_OK)
+            r = scan(s, depth, err);
+        if (r == ERR_OK)
+            r = rank_collected(s, err);
+        if (r != ERR_OK || index_best_limit(&w->final) <= index_best_limit(&w->best))
+            return r;
+    }
 }
 
 static enum result find(struct search *s, struct index_trace *trace, struct err *err)

@@ -282,6 +282,30 @@ static void test_callbacks(void **state)
     assert_int_equal(count, 600);
     for (uint32_t i = 0; i < count; i++)
         assert_int_equal(hits[i].slot % 6, 0);
+    /* The nearest others: what a filter that leaves out the same rows would give. */
+    uint64_t *sixths = calloc(big.count / 64 + 1, sizeof *sixths);
+    struct index_hit *wanted = malloc(600 * sizeof *wanted);
+    assert_true(sixths && wanted);
+    for (uint32_t slot = 0; slot < big.count; slot += 6)
+        sixths[slot / 64] |= 1ull << slot % 64;
+    for (int group = 0; group < 2; group++)
+        for (int exact = 0; exact < 2; exact++) {
+            q.group = group;
+            q.exact = exact;
+            struct index_query same = world_ask(&big, v, q.k);
+            same.group = group;
+            same.exact = true;
+            same.allowed = sixths;
+            same.allowed_words = big.count / 64 + 1;
+            uint32_t want;
+            assert_int_equal(index_search(big_index, &same, wanted, &want, NULL, NULL), ERR_OK);
+            assert_int_equal(index_search(big_index, &q, hits, &count, NULL, NULL), ERR_OK);
+            assert_int_equal(count, want);
+            for (uint32_t i = 0; i < count; i++)
+                assert_int_equal(hits[i].slot, wanted[i].slot);
+        }
+    free(sixths);
+    free(wanted);
     struct world w;
     world_init(&w, 8, 10);
     for (uint32_t i = 1; i < 10; i++)
