@@ -575,7 +575,8 @@ static enum MHD_Result last_call(struct http_exchange *x)
     metrics_change(METRIC_QUEUE_LENGTH, QUEUE_REQUESTS, 1);
     /* Suspended first: a worker may resume it before queue_try_push() returns. */
     MHD_suspend_connection(x->mhd);
-    if (enter(x) && queue_try_push(server->queue, x) == ERR_OK)
+    struct http_lane *lane = &server->lanes[x->light ? HTTP_LANE_LIGHT : HTTP_LANE_WORK];
+    if (enter(x) && queue_try_push(lane->queue, x) == ERR_OK)
         return MHD_YES;
     metrics_change(METRIC_QUEUE_LENGTH, QUEUE_REQUESTS, -1);
     leave(x);
@@ -654,9 +655,9 @@ static void serve(struct http_exchange *x)
 
 void *http_exchange_work(void *arg)
 {
-    struct http_server *server = arg;
+    struct http_lane *lane = arg;
     void *item = NULL;
-    while (queue_pop(server->queue, &item))
+    while (queue_pop(lane->queue, &item))
         serve(item);
     return NULL;
 }

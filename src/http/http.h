@@ -71,7 +71,7 @@ struct http_reply {
     } headers[12];
     size_t header_count;
     char user_text[32]; /* for http_done: here the id of the key */
-    bool light;         /* set by the gate: costs next to nothing, and is answered also when `max_active` is reached */
+    bool light;         /* set by the gate: costs next to nothing; has workers of its own, and is not counted in `max_active` */
     bool heavy;         /* set by the gate: costs a run of the model, and is turned away where too many come; see overload.h */
     const char *origin; /* the server's own */
     struct http_poll poll; /* where `next` is set: sent after status and headers instead of a body */

@@ -138,7 +138,7 @@ enum MHD_Result http_exchange_call(void *server, struct MHD_Connection *mhd, con
     const char *method, const char *version, const char *data, size_t *size, void **context);
 void http_exchange_done(
     void *server, struct MHD_Connection *mhd, void **context, enum MHD_RequestTerminationCode code);
-void *http_exchange_work(void *server); /* the thread of a worker */
+void *http_exchange_work(void *lane); /* the thread of a worker */
 
 /* --- ident.c: which request is this? ------------------------------------------------------------------------------ */
 
@@ -210,6 +210,18 @@ enum result http_listen(const char *address, int *out_fd, unsigned *out_port, st
 
 /* --- server.c ------------------------------------------------------------------------------------------- */
 
+/*
+ * Requests that wait, and the workers that serve them. What is light has its own: whoever watches the server must reach it while
+ * every other worker waits for a store, or for a host that a picture comes from.
+ */
+enum http_lane_name { HTTP_LANE_WORK, HTTP_LANE_LIGHT, HTTP_LANES };
+
+struct http_lane {
+    struct queue *queue; /* of struct http_exchange */
+    pthread_t *workers;
+    unsigned worker_count; /* started */
+};
+
 struct http_server {
     struct http_options options; /* defaults filled in; strings are copies */
     char *cors_memory, *cors[LIMIT_CORS_ORIGINS]; /* "*" alone, or origins; see reply.c */
@@ -217,9 +229,7 @@ struct http_server {
     bool tls;
     unsigned port;
     struct MHD_Daemon *daemon;
-    struct queue *queue; /* of struct http_exchange */
-    pthread_t *workers;
-    unsigned worker_count; /* started */
+    struct http_lane lanes[HTTP_LANES];
     pthread_t watcher;
     bool watching;
 

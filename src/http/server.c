@@ -21,6 +21,7 @@
 /* Room for the headers, libmicrohttpd's records about them, and the headers of the reply. */
 #define CONNECTION_MEMORY ((size_t)3 * LIMIT_HEADER_BYTES)
 #define CLOSED_MS 500 /* see conn.c */
+#define LIGHT_WORKERS 4
 #define FLUSH_MS 200 /* for the replies of the last requests, after the grace */
 
 static enum MHD_Result on_accept(void *arg, const struct sockaddr *address, socklen_t len)
@@ -86,17 +87,27 @@ static enum result start_daemon(struct http_server *server, int fd, struct err *
     return ERR_OK;
 }
 
-static enum result start_threads(struct http_server *server, struct err *err)
+static enum result start_lane(struct http_lane *lane, unsigned workers, struct err *err)
 {
-    server->workers = calloc(server->options.workers, sizeof *server->workers);
-    if (!server->workers)
+    lane->workers = calloc(workers, sizeof *lane->workers);
+    if (!lane->workers)
         return err_no_memory(err);
-    while (server->worker_count < server->options.workers) {
-        int e = pthread_create(&server->workers[server->worker_count], NULL, http_exchange_work, server);
+    while (lane->worker_count < workers) {
+        int e = pthread_create(&lane->workers[lane->worker_count], NULL, http_exchange_work, lane);
         if (e)
             return err_set_errno(err, e, "Cannot start the threads of the HTTP server");
-        server->worker_count++;
+        lane->worker_count++;
     }
+    return ERR_OK;
+}
+
+static enum result start_threads(struct http_server *server, struct err *err)
+{
+    enum result r = start_lane(&server->lanes[HTTP_LANE_WORK], server->options.workers, err);
+    if (r == ERR_OK)
+        r = start_lane(&server->lanes[HTTP_LANE_LIGHT], LIGHT_WORKERS, err);
+    if (r)
+        return r;
     int e = pthread_create(&server->watcher, NULL, http_conn_watch, server);
     if (e)
         return err_set_errno(err, e, "Cannot start the threads of the HTTP server");
@@ -124,8 +135,11 @@ static enum result init(struct http_server *server, const struct http_options *o
     atomic_store(&server->budget, (size_t)LIMIT_BODIES);
     atomic_store(&server->closed_ms, CLOSED_MS);
     if (pthread_mutex_init(&server->lock, NULL) || clock_cond_init(&server->wake_watcher) ||
-        clock_cond_init(&server->request_ended) || queue_new(LIMIT_REQUEST_QUEUE, &server->queue))
+        clock_cond_init(&server->request_ended))
         return err_no_memory(err);
+    for (size_t i = 0; i < HTTP_LANES; i++)
+        if (queue_new(LIMIT_REQUEST_QUEUE, &server->lanes[i].queue))
+            return err_no_memory(err);
     server->options.listen = strdup(options->listen);
     server->options.cors_origin = NULL; /* from here on it is server->cors */
     if (!server->options.listen)
@@ -201,6 +215,14 @@ static void join_watcher(struct http_server *server)
     pthread_join(server->watcher, NULL);
 }
 
+static void end_lane(struct http_lane *lane)
+{
+    if (lane->queue)
+        queue_close(lane->queue);
+    for (unsigned i = 0; i < lane->worker_count; i++)
+        pthread_join(lane->workers[i], NULL);
+}
+
 void http_server_stop(struct http_server *server, int64_t grace_ms)
 {
     if (!server)
@@ -210,21 +232,21 @@ void http_server_stop(struct http_server *server, int64_t grace_ms)
         wait_for_requests(server, grace_ms);
     atomic_store(&server->aborting, true);
     wait_for_streams(server);
-    if (server->queue)
-        queue_close(server->queue);
-    for (unsigned i = 0; i < server->worker_count; i++)
-        pthread_join(server->workers[i], NULL);
+    for (size_t i = 0; i < HTTP_LANES; i++)
+        end_lane(&server->lanes[i]);
     if (server->daemon)
         wait_for_requests(server, FLUSH_MS);
     join_watcher(server);
     if (server->daemon)
         MHD_stop_daemon(server->daemon);
-    queue_free(server->queue);
+    for (size_t i = 0; i < HTTP_LANES; i++) {
+        queue_free(server->lanes[i].queue);
+        free(server->lanes[i].workers);
+    }
     overload_destroy(&server->overload);
     pthread_cond_destroy(&server->request_ended);
     pthread_cond_destroy(&server->wake_watcher);
     pthread_mutex_destroy(&server->lock);
-    free(server->workers);
     free(server->cors_memory);
     if (server->tls)
         http_tls_free();

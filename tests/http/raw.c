@@ -85,6 +85,7 @@ static void gate(void *user, const struct http_request *head, struct http_reply 
     atomic_fetch_add(&site->gated, 1);
     if (head->body_len)
         abort(); /* the gate is asked before the body */
+    reply->light = strcmp(head->path, "/light") == 0;
     if (strcmp(head->path, "/deny") == 0) {
         reply->status = 401;
         reply->content_type = "text/plain";

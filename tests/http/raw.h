@@ -22,8 +22,8 @@ struct site {
 
 /*
  * Paths: "/echo" the body; "/info" what arrived, as lines; "/block" waits for site->release; "/sleep?ms=N";
- * "/big?n=N" N bytes; "/static"; "/bad" a status of 7; "/deny" is refused by the gate with 401. Errors have
- * the body "E<status> <message>".
+ * "/big?n=N" N bytes; "/static"; "/bad" a status of 7; "/deny" is refused by the gate with 401; "/light" is light, says the
+ * gate. Errors have the body "E<status> <message>".
  */
 void raw_start(struct site *site, struct http_options options);
 void raw_stop(struct site *site, int64_t grace_ms);
