@@ -18,6 +18,7 @@
 
 #include <pthread.h>
 
+#include "base/blocking.h"
 #include "base/clock.h"
 #include "base/limits.h"
 
@@ -175,12 +176,14 @@ enum result fetch_get(
         .out = out,
     };
     enum result r = fetch_url_parse(url, &parsed, err);
+    blocking_begin();
     if (!r)
         r = acquire(fetch, t.deadline_ms, &t.easy, err);
     if (!r) {
         r = follow(&t, &parsed, err);
         release(fetch, t.easy, t.lookup_abandoned);
     }
+    blocking_end();
     if (r && out->data) {
         out->len = len;
         out->data[len] = '\0';

@@ -657,7 +657,11 @@ void *http_exchange_work(void *arg)
 {
     struct http_lane *lane = arg;
     void *item = NULL;
-    while (queue_pop(lane->queue, &item))
+    blocking_enter(lane->turns);
+    while (queue_pop(lane->queue, &item)) {
         serve(item);
+        blocking_next(lane->turns);
+    }
+    blocking_leave(lane->turns);
     return NULL;
 }

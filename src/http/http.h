@@ -1,10 +1,10 @@
 /*
  * HTTP/1.1 over libmicrohttpd: bytes of a connection → a request and its reply. Knows no pictures and no JSON.
  *
- * A request is read whole (at most LIMIT_BODY bytes; all bodies together LIMIT_BODIES), then handed to one of
- * `workers` threads, which calls the handler. The handler may block; it fills the reply and returns. A handler that
- * is needed for a long time holds its worker, so workers should be many: they are cheap, the CPU is shared out
- * elsewhere (pipeline/). When LIMIT_REQUEST_QUEUE requests wait, further ones get 503 with Retry-After.
+ * A request is read whole (at most LIMIT_BODY bytes; all bodies together LIMIT_BODIES), then handed to a worker, which
+ * calls the handler. The handler may block; it fills the reply and returns. `workers` handlers work at once: many, since
+ * waiting is cheap and the CPU is shared out elsewhere (pipeline/). One that waits for another host does not count
+ * (base/blocking.h). When LIMIT_REQUEST_QUEUE requests wait, further ones get 503 with Retry-After.
  *
  * Framing is strict, against request smuggling: duplicate Content-Length, Host or Transfer-Encoding, both
  * Content-Length and Transfer-Encoding, and any coding but "chunked" are refused with 400 and the connection is
@@ -100,7 +100,7 @@ typedef void (*http_done_fn)(void *user, const struct http_done *done);
 struct http_options {
     const char *listen;   /* "127.0.0.1:5000", "[::1]:5000"; port 0: any free one */
     unsigned io_threads;  /* 0: 2 */
-    unsigned workers;     /* 0: 32 */
+    unsigned workers;     /* handlers that work at once, 0: 32; as many as thrice that may wait beside them, see base/blocking.h */
     size_t max_body;      /* 0: LIMIT_BODY */
     int64_t header_ms, body_ms, idle_ms, request_ms; /* 0: the values of limits.h */
     const char *cors_origin; /* "*", origins separated by commas, or NULL: no CORS headers */

@@ -14,6 +14,7 @@
 #ifndef HTTP_INTERNAL_H
 #define HTTP_INTERNAL_H
 
+#include "base/blocking.h"
 #include "base/queue.h"
 #include "http/http.h"
 #include "http/overload.h"
@@ -218,6 +219,7 @@ enum http_lane_name { HTTP_LANE_WORK, HTTP_LANE_LIGHT, HTTP_LANES };
 
 struct http_lane {
     struct queue *queue; /* of struct http_exchange */
+    struct blocking *turns;
     pthread_t *workers;
     unsigned worker_count; /* started */
 };

@@ -22,6 +22,7 @@
 #define CONNECTION_MEMORY ((size_t)3 * LIMIT_HEADER_BYTES)
 #define CLOSED_MS 500 /* see conn.c */
 #define LIGHT_WORKERS 4
+#define THREADS_A_TURN 4 /* three of four may wait for a store or a host elsewhere, and as many as ever work */
 #define FLUSH_MS 200 /* for the replies of the last requests, after the grace */
 
 static enum MHD_Result on_accept(void *arg, const struct sockaddr *address, socklen_t len)
@@ -87,10 +88,11 @@ static enum result start_daemon(struct http_server *server, int fd, struct err *
     return ERR_OK;
 }
 
-static enum result start_lane(struct http_lane *lane, unsigned workers, struct err *err)
+static enum result start_lane(struct http_lane *lane, unsigned at_once, struct err *err)
 {
+    unsigned workers = at_once * THREADS_A_TURN;
     lane->workers = calloc(workers, sizeof *lane->workers);
-    if (!lane->workers)
+    if (!lane->workers || blocking_new(at_once, &lane->turns))
         return err_no_memory(err);
     while (lane->worker_count < workers) {
         int e = pthread_create(&lane->workers[lane->worker_count], NULL, http_exchange_work, lane);
@@ -219,6 +221,8 @@ static void end_lane(struct http_lane *lane)
 {
     if (lane->queue)
         queue_close(lane->queue);
+    if (lane->turns)
+        blocking_close(lane->turns);
     for (unsigned i = 0; i < lane->worker_count; i++)
         pthread_join(lane->workers[i], NULL);
 }
@@ -241,6 +245,7 @@ void http_server_stop(struct http_server *server, int64_t grace_ms)
         MHD_stop_daemon(server->daemon);
     for (size_t i = 0; i < HTTP_LANES; i++) {
         queue_free(server->lanes[i].queue);
+        blocking_free(server->lanes[i].turns);
         free(server->lanes[i].workers);
     }
     overload_destroy(&server->overload);

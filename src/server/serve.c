@@ -23,8 +23,6 @@
 #endif
 
 #define STOP_GRACE_MS 20000
-/* A Milvus answers searches that are with it together faster than one by one, and a worker is all that keeps one from it. */
-#define WORKERS_OF_MILVUS 128
 
 enum { EXIT_USAGE = 2, EXIT_NOTHING = 3 };
 
@@ -136,7 +134,6 @@ static enum result serve(const struct config *config, const sigset_t *signals, s
         .cors_origin = strcasecmp(config->cors, "none") == 0 ? NULL : config->cors,
         .tls_cert = config->tls_cert,
         .tls_key = config->tls_key,
-        .workers = strcmp(config->backend, "milvus") == 0 ? WORKERS_OF_MILVUS : 0,
         .max_active = config->max_active,
         .trusts = proxies.count ? proxies_trust : NULL,
         .trusted = &proxies,

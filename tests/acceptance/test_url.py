@@ -167,7 +167,8 @@ def test_a_download_over_32_mib_is_refused(api, collection, site):
 
 
 def test_slow_downloads_end_after_10_seconds_and_hold_nobody_up(api, collection, site):
-    """One that accepts and says nothing, one that drips. Both at once, while others are served."""
+    """One that accepts and says nothing, one that drips. Both at once, while others are served; then more silent ones than handlers
+    that work at once."""
     silent = socket.create_server((HOST, 0))
 
     def drip(handler):
@@ -189,14 +190,23 @@ def test_slow_downloads_end_after_10_seconds_and_hold_nobody_up(api, collection,
         started = time.monotonic()
         reply = api.add(collection, 1, url=url)
         took[name] = (time.monotonic() - started, reply)
-    threads = [threading.Thread(target=ask, args=a)
-               for a in (("silent", f"http://{HOST}:{silent.getsockname()[1]}/"), ("drip", site.url + "/drip"))]
+    silent_url = f"http://{HOST}:{silent.getsockname()[1]}/"
+    threads = [threading.Thread(target=ask, args=a) for a in (("silent", silent_url), ("drip", site.url + "/drip"))]
     for t in threads:
         t.start()
     time.sleep(0.5)
     started = time.monotonic()
     assert api.add(collection, 2, url=site.put("/quick", picture(1))).data == 2
     assert time.monotonic() - started < 5 * SLOW
+    many = [threading.Thread(target=ask, args=(f"silent {n}", silent_url)) for n in range(40)]
+    for t in many:
+        t.start()
+    threads += many
+    time.sleep(0.5)
+    started = time.monotonic()
+    assert api.search(collection, picture(1)).data
+    assert api.http.get("/healthz").status_code == 200
+    assert time.monotonic() - started < 4 * SLOW
     for t in threads:
         t.join()
     silent.close()

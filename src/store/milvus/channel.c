@@ -10,6 +10,7 @@
  */
 #include "store/milvus/channel.h"
 
+#include "base/blocking.h"
 #include "base/clock.h"
 #include "base/limits.h"
 #include "store/milvus/proto.h"
@@ -122,7 +123,9 @@ static bool run_batch(struct milvus_link *link, struct attempt *a, bool wait_for
     ops[5].data.recv_status_on_client.status_details = &a->details;
     if (grpc_call_start_batch(a->call, ops, sizeof ops / sizeof *ops, a, NULL) != GRPC_CALL_OK)
         return false;
+    blocking_begin();
     grpc_completion_queue_pluck(a->queue, a, gpr_inf_future(GPR_CLOCK_REALTIME), NULL);
+    blocking_end();
     return true;
 }
 
