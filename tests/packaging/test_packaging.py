@@ -2,6 +2,7 @@
 
 Linters that are not installed are skipped, by name. Environment: LOOKALIKE_BUILD (default: build).
 """
+import json
 import os
 import pathlib
 import re
@@ -99,6 +100,22 @@ def test_unit(tmp_path):
     done = run("systemd-analyze", "verify", "--man=no", unit)
     problems = [line for line in done.stderr.splitlines() if "lookalike.service" in line]
     assert not problems, "\n".join(problems)
+
+
+def test_models_of_the_package_can_be_used(tmp_path):
+    """All that a manifest names is there: build-deb once left out a file that manifests had come to name."""
+    models = SOURCE / "models"
+    if not PROGRAM.exists() or not (models / "efficientnet-lite2").exists():
+        pytest.skip("the program is not built, or has no models")
+    done = run(PACKAGING / "install-models", models, tmp_path, "efficientnet-lite2", "efficientnet-lite0")
+    assert done.returncode == 0, done.stderr
+    done = run(PROGRAM, "model", "list", "--models", tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert {"efficientnet-lite0", "efficientnet-lite2"} <= {line.split()[0] for line in done.stdout.splitlines()}
+    assert not list(tmp_path.rglob("*.onnx"))
+    manifest = json.loads((tmp_path / "efficientnet-lite2/model.json").read_text())
+    (tmp_path / "efficientnet-lite2" / manifest["file"]).unlink()
+    assert run(PROGRAM, "model", "list", "--models", tmp_path).returncode != 0
 
 
 def test_configuration_of_the_package_loads(tmp_path):
