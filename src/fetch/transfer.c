@@ -183,6 +183,11 @@ static enum result on_status(struct fetch_transfer *t, const char *server, struc
     return t->location ? ERR_OK : err_no_memory(err);
 }
 
+static enum result compressed(const char *server, struct err *err)
+{
+    return err_set(err, ERR_UNSUPPORTED, "%s sends the picture compressed, which it was not asked to", server);
+}
+
 static enum result on_stop(struct fetch_transfer *t, const char *server, size_t max, struct err *err)
 {
     switch ((enum stop)t->stop) {
@@ -192,8 +197,7 @@ static enum result on_stop(struct fetch_transfer *t, const char *server, size_t 
         return err_set(err, ERR_TOO_LARGE, "%s answers with more than %d KiB of headers", server,
             LIMIT_FETCH_HEADER_BYTES / LIMIT_KIB);
     case STOP_ENCODED:
-        return err_set(
-            err, ERR_UNSUPPORTED, "%s sends the picture compressed, which it was not asked to", server);
+        return compressed(server, err);
     case STOP_TOO_LARGE:
         return err_set(
             err, ERR_TOO_LARGE, "the picture at %s is larger than the %zu bytes allowed", server, max);
@@ -231,6 +235,8 @@ static enum result on_failure(struct fetch_transfer *t, CURLcode code, const cha
             err, ERR_UNAVAILABLE, "there is no host called %s, or the name service does not answer", server);
     case CURLE_COULDNT_CONNECT:
         return no_connection(t, server, err);
+    case CURLE_BAD_CONTENT_ENCODING: /* a Transfer-Encoding, which libcurl 8 refuses before it shows us the header */
+        return compressed(server, err);
     case CURLE_PARTIAL_FILE:
         return err_set(
             err, ERR_UNAVAILABLE, "%s closed the connection before the whole picture was sent", server);

@@ -376,7 +376,7 @@ static enum result parse_tree(const char *text, size_t len, struct json_object *
     struct json_tokener *tokener = json_tokener_new_ex(LIMIT_JSON_DEPTH + 2);
     if (!tokener)
         return err_no_memory(err);
-    json_tokener_set_flags(tokener, JSON_TOKENER_STRICT);
+    /* Not JSON_TOKENER_STRICT, with which json-c 0.18 takes bytes beyond ASCII for control characters; the scan was strict. */
     struct json_object *value = json_tokener_parse_ex(tokener, text, (int)len);
     if (json_tokener_get_error(tokener) == json_tokener_continue)
         value = json_tokener_parse_ex(tokener, "", 1); /* a number has no end of its own */
