@@ -32,7 +32,8 @@ static bool starts_like_json(const char *body, size_t len)
 
 static enum result parse_json_body(struct params *p, struct err *err)
 {
-    enum result r = json_parse_body(p->request->body, p->request->body_len, &p->json, err);
+    p->vector.name = "vector";
+    enum result r = json_parse_body(p->request->body, p->request->body_len, &p->vector, &p->json, err);
     if (r)
         return r;
     if (!json_object_is_type(p->json, json_type_object))
@@ -74,6 +75,7 @@ void params_free(struct params *p)
     if (p->json)
         json_object_put(p->json);
     p->json = NULL;
+    json_numbers_free(&p->vector);
     http_form_free(&p->form);
     for (size_t i = 0; i < p->text_count; i++)
         json_object_put(p->texts[i]);

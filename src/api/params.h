@@ -18,6 +18,7 @@
 struct params {
     const struct http_request *request;
     struct json_object *json; /* NULL: the body is no JSON */
+    struct json_numbers vector; /* the member "vector" where it is long; [] is left of it in `json` */
     struct http_form form;
     const char *raw;          /* a body that is the picture itself; NULL: none */
     size_t raw_len;

@@ -6,6 +6,11 @@
 
 /* --- numbers in arrays ------------------------------------------------------------------------------------------ */
 
+static enum result no_number(const char *name, size_t i, struct err *err)
+{
+    return err_set_field(err, ERR_INVALID, name, "%s must be an array of numbers; element %zu is none", name, i + 1);
+}
+
 static enum result read_numbers(struct json_object *list, const char *name, double *out, size_t count, struct err *err)
 {
     for (size_t i = 0; i < count; i++) {
@@ -13,8 +18,18 @@ static enum result read_numbers(struct json_object *list, const char *name, doub
         bool number = json_object_is_type(n, json_type_double) || json_object_is_type(n, json_type_int);
         double value = number ? json_object_get_double(n) : NAN;
         if (!isfinite(value))
-            return err_set_field(err, ERR_INVALID, name, "%s must be an array of numbers; element %zu is none", name, i + 1);
+            return no_number(name, i, err);
         out[i] = value;
+    }
+    return ERR_OK;
+}
+
+static enum result copy_numbers(const struct json_numbers *from, const char *name, double *out, struct err *err)
+{
+    for (size_t i = 0; i < from->count; i++) {
+        if (!isfinite(from->values[i]))
+            return no_number(name, i, err);
+        out[i] = from->values[i];
     }
     return ERR_OK;
 }
@@ -48,12 +63,17 @@ static enum result read_vector(struct params *p, struct search_params *s, struct
     enum result r = params_json(p, "vector", &list, err);
     if (r || !list)
         return r;
-    size_t n = json_object_is_type(list, json_type_array) ? json_object_array_length(list) : 0;
+    size_t n = p->vector.values ? p->vector.count : json_object_is_type(list, json_type_array) ? json_object_array_length(list) : 0;
     if (n < 1 || n > LIMIT_DIMENSION)
         return err_set_field(err, ERR_INVALID, "vector", "vector must be an array of numbers, as many as the model has dimensions");
     double *numbers = malloc(n * sizeof *numbers);
     float *vector = malloc(n * sizeof *vector);
-    r = numbers && vector ? read_numbers(list, "vector", numbers, n, err) : err_no_memory(err);
+    if (!numbers || !vector)
+        r = err_no_memory(err);
+    else if (p->vector.values)
+        r = copy_numbers(&p->vector, "vector", numbers, err);
+    else
+        r = read_numbers(list, "vector", numbers, n, err);
     for (size_t i = 0; r == ERR_OK && i < n; i++) {
         vector[i] = (float)numbers[i];
         if (fabs(numbers[i]) > 65504)

@@ -51,7 +51,7 @@ static enum result add_line(struct bulk *b, const struct slot *slot, int64_t *fi
     static const struct http_request nothing; /* the parameters stand in the line alone */
     struct params params = {.request = &nothing};
     struct pipeline_record record = {0};
-    enum result r = json_parse_body(slot->text, slot->len, &params.json, err);
+    enum result r = json_parse_body(slot->text, slot->len, NULL, &params.json, err);
     if (r == ERR_OK && !json_object_is_type(params.json, json_type_object))
         r = err_set(err, ERR_INVALID, "a line must be a JSON object, like {\"fileid\": 1, \"url\": …}");
     if (r == ERR_OK)

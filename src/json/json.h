@@ -24,9 +24,22 @@
  */
 enum result json_parse(const char *text, size_t len, struct json_object **out, struct err *err) ERR_MUST_USE;
 
-/* The same, but of long arrays of numbers that are members of the outermost object the digits are not kept: they read back as the
- * same numbers. For requests with vectors, which it reads in a quarter of the time. */
-enum result json_parse_body(const char *text, size_t len, struct json_object **out, struct err *err) ERR_MUST_USE;
+/* An array of numbers beside the tree, as doubles: 1e999 is infinite. */
+struct json_numbers {
+    const char *name; /* of the member, set by the caller */
+    double *values;   /* NULL: the tree has the member as it is, or there is none */
+    size_t count;
+};
+
+/*
+ * The same, but of long arrays of numbers that are members of the outermost object the digits are not kept: they read back as the
+ * same numbers. For requests with vectors, which it reads in a quarter of the time. The one whose name `apart` says, where it is
+ * such an array, is [] in the tree and has its numbers in `apart`; released with json_numbers_free(), and nothing to release after
+ * an error. `apart` may be NULL.
+ */
+enum result json_parse_body(const char *text, size_t len, struct json_numbers *apart, struct json_object **out, struct err *err)
+    ERR_MUST_USE;
+void json_numbers_free(struct json_numbers *numbers);
 
 /* The member, or NULL where it is absent or null. */
 struct json_object *json_member(struct json_object *object, const char *name);

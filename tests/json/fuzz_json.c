@@ -15,9 +15,15 @@ static void check_json(const char *text, size_t len)
 {
     struct json_object *first = NULL, *second = NULL, *body = NULL;
     enum result r = json_parse(text, len, &first, NULL);
-    if (json_parse_body(text, len, &body, NULL) != r || !json_object_equal(first, body))
+    if (json_parse_body(text, len, NULL, &body, NULL) != r || !json_object_equal(first, body))
         abort();
     json_object_put(body);
+    struct json_numbers apart = {.name = "vector"};
+    body = NULL;
+    if (json_parse_body(text, len, &apart, &body, NULL) != r || (!apart.values && !json_object_equal(first, body)))
+        abort();
+    json_object_put(body);
+    json_numbers_free(&apart);
     if (r)
         return;
     size_t written_len;

@@ -452,6 +452,29 @@ static void random_number(struct buf *out, uint64_t *random)
     assert_int_equal(buf_append_str(out, text), ERR_OK);
 }
 
+static unsigned apart_seen;
+
+/* The array "vector" beside the tree, with the same numbers, where it is long and holds nothing else; all others in it. */
+static void check_apart(const struct buf *text, struct json_object *plain)
+{
+    struct json_numbers apart = {.name = "vector"};
+    struct json_object *body = NULL, *whole = json_member(plain, "vector"), *left;
+    assert_int_equal(json_parse_body(text->data, text->len, &apart, &body, NULL), ERR_OK);
+    left = json_member(body, "vector");
+    if (apart.values) {
+        assert_int_equal(json_object_array_length(left), 0);
+        assert_true(apart.count >= 64 && apart.count == json_object_array_length(whole));
+        for (size_t i = 0; i < apart.count; i++)
+            assert_true(apart.values[i] == json_object_get_double(json_object_array_get_idx(whole, i)));
+        apart_seen++;
+        json_object_object_del(body, "vector");
+        json_object_object_add(body, "vector", json_object_get(whole));
+    }
+    assert_true(json_object_equal(plain, body));
+    json_object_put(body);
+    json_numbers_free(&apart);
+}
+
 /* json_parse_body() against json_parse(): the same tree, number by number and kind by kind. */
 static void test_bodies(void **state)
 {
@@ -478,8 +501,9 @@ static void test_bodies(void **state)
         assert_int_equal(buf_append_str(&text, ",\"z\":{\"vector\":[0.10]}}"), ERR_OK);
         struct json_object *plain = NULL, *body = NULL;
         assert_int_equal(json_parse(text.data, text.len, &plain, NULL), ERR_OK);
-        assert_int_equal(json_parse_body(text.data, text.len, &body, NULL), ERR_OK);
+        assert_int_equal(json_parse_body(text.data, text.len, NULL, &body, NULL), ERR_OK);
         assert_true(json_object_equal(plain, body));
+        check_apart(&text, plain);
         json_object_object_foreach(plain, key, member)
         {
             struct json_object *other = json_member(body, key);
@@ -494,6 +518,7 @@ static void test_bodies(void **state)
         json_object_put(body);
         buf_free(&text);
     }
+    assert_true(apart_seen > 3);
 }
 
 /* What is wrong is wrong also where it stands beside, or in, what is read apart. */
@@ -516,7 +541,9 @@ static void test_bodies_refused(void **state)
 #pragma GCC diagnostic pop
         enum result r = json_parse(text, strlen(text), &value, &plain);
         assert_int_not_equal(r, ERR_OK);
-        assert_int_equal(json_parse_body(text, strlen(text), &value, &body), r);
+        struct json_numbers apart = {.name = "v"};
+        assert_int_equal(json_parse_body(text, strlen(text), i % 2 ? &apart : NULL, &value, &body), r);
+        assert_null(apart.values);
         assert_string_equal(body.message, plain.message);
         assert_string_equal(body.field, plain.field);
         assert_null(value);
