@@ -124,14 +124,14 @@ def serves(milvus, seconds=300):
 
 
 def come_back(milvus, how):
-    """After a pause of a minute Milvus 2.3.5 goes on for a second or two and then ends itself: its components' sessions in etcd have run
-    out (common.session.ttl, 30 s; its log: "requested lease not found", "disconnected from etcd, process will exit"). Whoever runs one
-    has something that starts it again, as here. Our server stays as it is."""
+    """After a pause of a minute Milvus 2.3.5 goes on for seconds, more where the machine is busy, and then ends itself: its components'
+    sessions in etcd have run out (common.session.ttl, 30 s; its log: "requested lease not found", "disconnected from etcd, process will
+    exit"). Whoever runs one has something that starts it again, as here. Our server stays as it is."""
     if how == "ended":
         milvus.start()
         return f"back {serves(milvus):.0f} s after its start"
     milvus.resume()
-    if LONG and wait_for(lambda: not listens(milvus.port), 20):
+    if LONG and wait_for(lambda: not listens(milvus.port), 60):
         milvus.kill()
         milvus.start()
         return f"ended itself after the pause, back {serves(milvus):.0f} s after its start"
