@@ -442,9 +442,16 @@ static double number_double(const struct number *n)
     return n->wide ? (double)n->u : (double)n->i;
 }
 
-/* One number that the scan has passed. → where it ends */
-static const char *number_from(const char *text, struct number *out)
+static bool is_between(char c)
 {
+    return c == ',' || c == ' ' || c == '\t' || c == '\n' || c == '\r';
+}
+
+/* The next number of an array that the scan has passed. → where it ends */
+static const char *next_number(const char *text, struct number *out)
+{
+    while (is_between(*text))
+        text++;
     const char *p = text + (*text == '-');
     uint64_t m = 0; /* with more than MOST digits it means nothing */
     int digits = 0, e = 0;
@@ -471,11 +478,6 @@ static const char *number_from(const char *text, struct number *out)
     return p;
 }
 
-static bool is_between(char c)
-{
-    return c == ',' || c == ' ' || c == '\t' || c == '\n' || c == '\r';
-}
-
 static enum result put_in(const struct scan *s, const struct numbers *n, struct json_object *root, struct err *err)
 {
     char key[ERR_FIELD_MAX + 1];
@@ -485,9 +487,7 @@ static enum result put_in(const struct scan *s, const struct numbers *n, struct 
     const char *at = (const char *)s->text + n->begin;
     for (size_t i = 0; i < n->count; i++) {
         struct number number;
-        while (is_between(*at))
-            at++;
-        at = number_from(at, &number);
+        at = next_number(at, &number);
         struct json_object *object = number_object(&number);
         if (!object || json_object_array_add(array, object)) {
             json_object_put(object);
@@ -507,9 +507,7 @@ static enum result put_apart(const struct scan *s, const struct numbers *n, stru
     const char *at = (const char *)s->text + n->begin;
     for (size_t i = 0; i < n->count; i++) {
         struct number number;
-        while (is_between(*at))
-            at++;
-        at = number_from(at, &number);
+        at = next_number(at, &number);
         apart->values[i] = number_double(&number);
     }
     return ERR_OK;
