@@ -14,6 +14,25 @@
 #include <stdint.h>
 
 #define KERNEL_CODES_STEP 64
+#define KERNEL_BLOCK 16 /* rows side by side, so that one instruction serves all of them … */
+#define KERNEL_PARTS 8  /* … of 4 · 8 components each */
+
+/*
+ * Few components of each of 16 rows, and what turns their inner products with a query into distances. Component 4p + i of
+ * row r is byte i, in memory, of parts[p][r], from 0 to 127.
+ *
+ * A row may be written, in 32-bit atomic stores, while the others are looked at: what comes out for it then is worth nothing,
+ * and its reader must know better. So the functions that read a block are left out of ThreadSanitizer.
+ */
+struct kernel_block {
+    _Alignas(64) uint32_t parts[KERNEL_PARTS][KERNEL_BLOCK];
+    float base[KERNEL_BLOCK];
+};
+struct kernel_glance {
+    int8_t q[4 * KERNEL_PARTS];
+    float offset, scale, limit;
+};
+#define KERNEL_UNSYNCHRONIZED __attribute__((no_sanitize("thread")))
 
 struct kernel_codes {
     const char *name; /* "scalar", "avx2", "vnni", "dotprod" */
@@ -27,6 +46,13 @@ struct kernel_codes {
     int32_t (*encode)(const float *x, float inverse, int8_t *code, size_t n);
     /* The Walsh-Hadamard transform in place, not normalised; n is a power of two. */
     void (*hadamard)(float *x, size_t n);
+    /*
+     * near[r] = base[r] + offset − scale · Σ component · q for each row r of the block whose bit is set in `rows`, infinite for
+     * the others. Bit r of what is returned: that is below the limit. Floats differ from the scalar table by rounding.
+     */
+    uint32_t (*glance)(const struct kernel_block *block, const struct kernel_glance *g, uint32_t rows, float *near);
+    /* Bit r, for each row of a block: near[r] − doubt · rest[r] is below the limit. */
+    uint32_t (*nearer)(const float *near, const float *rest, float doubt, float limit);
 };
 
 /* The best table for this CPU. Never NULL; thread-safe. */

@@ -133,6 +133,39 @@ static void hadamard(float *x, size_t n)
             }
 }
 
+/* Components are at most 127, so that maddubs cannot saturate here either. */
+KERNEL_UNSYNCHRONIZED static uint32_t glance(const struct kernel_block *b, const struct kernel_glance *g, uint32_t rows, float *near)
+{
+    const __m256i ones = _mm256_set1_epi16(1), bits = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+    uint32_t below = 0;
+    for (size_t half = 0; half < KERNEL_BLOCK; half += 8) {
+        __m256i s = _mm256_setzero_si256();
+        for (size_t p = 0; p < KERNEL_PARTS; p++) {
+            int32_t four;
+            memcpy(&four, g->q + 4 * p, sizeof four);
+            __m256i pairs = _mm256_maddubs_epi16(load(&b->parts[p][half]), _mm256_set1_epi32(four));
+            s = _mm256_add_epi32(s, _mm256_madd_epi16(pairs, ones));
+        }
+        __m256 base = _mm256_add_ps(_mm256_loadu_ps(b->base + half), _mm256_set1_ps(g->offset));
+        __m256 n = _mm256_fnmadd_ps(_mm256_set1_ps(g->scale), _mm256_cvtepi32_ps(s), base);
+        __m256i mine = _mm256_and_si256(_mm256_set1_epi32((int32_t)(rows >> half)), bits);
+        n = _mm256_blendv_ps(_mm256_set1_ps(__builtin_inff()), n, _mm256_castsi256_ps(_mm256_cmpeq_epi32(mine, bits)));
+        _mm256_storeu_ps(near + half, n);
+        below |= (uint32_t)_mm256_movemask_ps(_mm256_cmp_ps(n, _mm256_set1_ps(g->limit), _CMP_LT_OQ)) << half;
+    }
+    return below;
+}
+
+KERNEL_UNSYNCHRONIZED static uint32_t nearer(const float *near, const float *rest, float doubt, float limit)
+{
+    uint32_t below = 0;
+    for (size_t half = 0; half < KERNEL_BLOCK; half += 8) {
+        __m256 low = _mm256_fnmadd_ps(_mm256_set1_ps(doubt), _mm256_loadu_ps(rest + half), _mm256_loadu_ps(near + half));
+        below |= (uint32_t)_mm256_movemask_ps(_mm256_cmp_ps(low, _mm256_set1_ps(limit), _CMP_LT_OQ)) << half;
+    }
+    return below;
+}
+
 const struct kernel_codes kernel_codes_avx2 = {
     .name = "avx2",
     .dot = dot,
@@ -140,4 +173,6 @@ const struct kernel_codes kernel_codes_avx2 = {
     .max_abs = max_abs,
     .encode = encode,
     .hadamard = hadamard,
+    .glance = glance,
+    .nearer = nearer,
 };

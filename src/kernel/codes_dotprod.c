@@ -2,6 +2,7 @@
 #include "kernel/codes_tables.h"
 
 #include <arm_neon.h>
+#include <string.h>
 
 static int32_t dot(const int8_t *a, const int8_t *b, int32_t b_sum, size_t n)
 {
@@ -79,6 +80,37 @@ static void hadamard(float *x, size_t n)
             }
 }
 
+KERNEL_UNSYNCHRONIZED static uint32_t glance(const struct kernel_block *b, const struct kernel_glance *g, uint32_t rows, float *near)
+{
+    static const uint32_t bit[4] = {1, 2, 4, 8};
+    uint32_t below = 0;
+    for (size_t r = 0; r < KERNEL_BLOCK; r += 4) {
+        int32x4_t s = vdupq_n_s32(0);
+        for (size_t p = 0; p < KERNEL_PARTS; p++) {
+            int32_t four;
+            memcpy(&four, g->q + 4 * p, sizeof four);
+            s = vdotq_s32(s, vreinterpretq_s8_u32(vld1q_u32(&b->parts[p][r])), vreinterpretq_s8_s32(vdupq_n_s32(four)));
+        }
+        float32x4_t base = vaddq_f32(vld1q_f32(b->base + r), vdupq_n_f32(g->offset));
+        float32x4_t n = vfmsq_n_f32(base, vcvtq_f32_s32(s), g->scale);
+        n = vbslq_f32(vtstq_u32(vdupq_n_u32(rows >> r), vld1q_u32(bit)), n, vdupq_n_f32(__builtin_inff()));
+        vst1q_f32(near + r, n);
+        below |= vaddvq_u32(vandq_u32(vcltq_f32(n, vdupq_n_f32(g->limit)), vld1q_u32(bit))) << r;
+    }
+    return below;
+}
+
+KERNEL_UNSYNCHRONIZED static uint32_t nearer(const float *near, const float *rest, float doubt, float limit)
+{
+    static const uint32_t bit[4] = {1, 2, 4, 8};
+    uint32_t below = 0;
+    for (size_t r = 0; r < KERNEL_BLOCK; r += 4) {
+        float32x4_t low = vfmsq_n_f32(vld1q_f32(near + r), vld1q_f32(rest + r), doubt);
+        below |= vaddvq_u32(vandq_u32(vcltq_f32(low, vdupq_n_f32(limit)), vld1q_u32(bit))) << r;
+    }
+    return below;
+}
+
 const struct kernel_codes kernel_codes_dotprod = {
     .name = "dotprod",
     .dot = dot,
@@ -86,4 +118,6 @@ const struct kernel_codes kernel_codes_dotprod = {
     .max_abs = max_abs,
     .encode = encode,
     .hadamard = hadamard,
+    .glance = glance,
+    .nearer = nearer,
 };

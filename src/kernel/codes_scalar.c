@@ -51,6 +51,30 @@ static void hadamard(float *x, size_t n)
             }
 }
 
+KERNEL_UNSYNCHRONIZED static uint32_t glance(const struct kernel_block *b, const struct kernel_glance *g, uint32_t rows, float *near)
+{
+    uint32_t below = 0;
+    for (size_t r = 0; r < KERNEL_BLOCK; r++) {
+        int32_t sum = 0;
+        for (size_t p = 0; p < KERNEL_PARTS; p++) {
+            const uint8_t *bytes = (const uint8_t *)&b->parts[p][r];
+            for (size_t i = 0; i < 4; i++)
+                sum += bytes[i] * g->q[4 * p + i];
+        }
+        near[r] = rows >> r & 1 ? b->base[r] + g->offset - g->scale * (float)sum : INFINITY;
+        below |= (uint32_t)(near[r] < g->limit) << r;
+    }
+    return below;
+}
+
+KERNEL_UNSYNCHRONIZED static uint32_t nearer(const float *near, const float *rest, float doubt, float limit)
+{
+    uint32_t below = 0;
+    for (size_t r = 0; r < KERNEL_BLOCK; r++)
+        below |= (uint32_t)(near[r] - doubt * rest[r] < limit) << r;
+    return below;
+}
+
 const struct kernel_codes kernel_codes_scalar = {
     .name = "scalar",
     .dot = dot,
@@ -58,4 +82,6 @@ const struct kernel_codes kernel_codes_scalar = {
     .max_abs = max_abs,
     .encode = encode,
     .hadamard = hadamard,
+    .glance = glance,
+    .nearer = nearer,
 };

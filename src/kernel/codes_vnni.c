@@ -113,6 +113,28 @@ static void hadamard(float *x, size_t n)
             }
 }
 
+KERNEL_UNSYNCHRONIZED static uint32_t glance(const struct kernel_block *b, const struct kernel_glance *g, uint32_t rows, float *near)
+{
+    __m512i s = _mm512_setzero_si512(), t = s;
+    for (size_t p = 0; p < KERNEL_PARTS; p += 2) {
+        int32_t four[2];
+        memcpy(four, g->q + 4 * p, sizeof four);
+        s = _mm512_dpbusd_epi32(s, load(b->parts[p]), _mm512_set1_epi32(four[0]));
+        t = _mm512_dpbusd_epi32(t, load(b->parts[p + 1]), _mm512_set1_epi32(four[1]));
+    }
+    __m512 base = _mm512_add_ps(_mm512_loadu_ps(b->base), _mm512_set1_ps(g->offset));
+    __m512 n = _mm512_fnmadd_ps(_mm512_set1_ps(g->scale), _mm512_cvtepi32_ps(_mm512_add_epi32(s, t)), base);
+    n = _mm512_mask_blend_ps((__mmask16)rows, _mm512_set1_ps(__builtin_inff()), n);
+    _mm512_storeu_ps(near, n);
+    return _mm512_cmp_ps_mask(n, _mm512_set1_ps(g->limit), _CMP_LT_OQ);
+}
+
+KERNEL_UNSYNCHRONIZED static uint32_t nearer(const float *near, const float *rest, float doubt, float limit)
+{
+    __m512 low = _mm512_fnmadd_ps(_mm512_set1_ps(doubt), _mm512_loadu_ps(rest), _mm512_loadu_ps(near));
+    return _mm512_cmp_ps_mask(low, _mm512_set1_ps(limit), _CMP_LT_OQ);
+}
+
 const struct kernel_codes kernel_codes_vnni = {
     .name = "vnni",
     .dot = dot,
@@ -120,4 +142,6 @@ const struct kernel_codes kernel_codes_vnni = {
     .max_abs = max_abs,
     .encode = encode,
     .hadamard = hadamard,
+    .glance = glance,
+    .nearer = nearer,
 };

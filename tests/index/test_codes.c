@@ -141,6 +141,67 @@ static void test_hadamard(void **state)
     }
 }
 
+static void check_glance(const struct kernel_block *b, const struct kernel_glance *g, uint32_t rows)
+{
+    float want[KERNEL_BLOCK], near[KERNEL_BLOCK];
+    (void)kernel_codes_table(0)->glance(b, g, rows, want);
+    for (uint32_t r = 0; r < KERNEL_BLOCK; r++) {
+        int32_t sum = 0;
+        for (uint32_t c = 0; c < 4 * KERNEL_PARTS; c++)
+            sum += ((const uint8_t *)&b->parts[c / 4][r])[c % 4] * g->q[c];
+        if (rows >> r & 1)
+            assert_true(fabs((double)b->base[r] + g->offset - (double)g->scale * sum - want[r]) <= 1e-6 * (fabsf(b->base[r]) + fabs((double)g->scale * sum) + 1));
+        else
+            assert_true(isinf(want[r]) && want[r] > 0);
+    }
+    for (size_t t = 0; kernel_codes_table(t); t++) {
+        memset(near, 0xff, sizeof near);
+        uint32_t below = kernel_codes_table(t)->glance(b, g, rows, near);
+        for (uint32_t r = 0; r < KERNEL_BLOCK; r++) {
+            assert_true(near[r] == want[r] || fabsf(near[r] - want[r]) <= 1e-5f * (fabsf(want[r]) + 1));
+            assert_int_equal(below >> r & 1, near[r] < g->limit);
+        }
+        assert_int_equal(below >> KERNEL_BLOCK, 0);
+    }
+}
+
+static void test_glance(void **state)
+{
+    struct kernel_block *b = (struct kernel_block *)(void *)(ends[0] - sizeof *b);
+    struct kernel_glance g;
+    for (int n = 0; n < 2000; n++) {
+        /* At first the largest sums there can be, of both signs. */
+        for (size_t i = 0; i < sizeof b->parts; i++)
+            ((uint8_t *)b->parts)[i] = n < 4 ? 127 * (n % 2) : (uint8_t)(random_u32() % 128);
+        for (size_t i = 0; i < sizeof g.q; i++)
+            g.q[i] = n < 4 ? (n < 2 ? 127 : -127) : (int8_t)((int)(random_u32() % 255) - 127);
+        for (size_t r = 0; r < KERNEL_BLOCK; r++)
+            b->base[r] = (float)random_u32() / 4294967296.0f;
+        g.offset = (float)random_u32() / 4294967296.0f;
+        g.scale = 1e-4f * (float)(random_u32() % 1000) / 1000;
+        g.limit = n % 7 == 0 ? INFINITY : g.offset + (float)random_u32() / 4294967296.0f;
+        check_glance(b, &g, n % 5 == 0 ? (1u << KERNEL_BLOCK) - 1 : random_u32() & ((1u << KERNEL_BLOCK) - 1));
+    }
+}
+
+static void test_nearer(void **state)
+{
+    float *near = (float *)(void *)(ends[0] - KERNEL_BLOCK * sizeof *near), *rest = (float *)(void *)(ends[1] - KERNEL_BLOCK * sizeof *rest);
+    for (int n = 0; n < 2000; n++) {
+        float doubt = n % 9 ? (float)random_u32() / 4294967296.0f : 0, limit = n % 11 ? 0.5f : INFINITY;
+        uint32_t want = 0;
+        for (uint32_t r = 0; r < KERNEL_BLOCK; r++) {
+            near[r] = random_u32() % 5 ? (float)random_u32() / 4294967296.0f : INFINITY;
+            rest[r] = (float)random_u32() / 4294967296.0f;
+            if (fabsf(near[r] - doubt * rest[r] - limit) < 1e-5f)
+                near[r] = 0;
+            want |= (uint32_t)((double)near[r] - (double)doubt * rest[r] < limit) << r;
+        }
+        for (size_t t = 0; kernel_codes_table(t); t++)
+            assert_int_equal(kernel_codes_table(t)->nearer(near, rest, doubt, limit), want);
+    }
+}
+
 static void test_choice(void **state)
 {
     unsigned f = cpu_features();
@@ -168,6 +229,8 @@ int main(void)
         cmocka_unit_test(test_extremes),
         cmocka_unit_test(test_encode),
         cmocka_unit_test(test_hadamard),
+        cmocka_unit_test(test_glance),
+        cmocka_unit_test(test_nearer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
