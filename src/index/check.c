@@ -1,11 +1,12 @@
 /* Everything against everything. Each number in a sentence is that of a node, but where it says slot. */
-#include "index/internal.h"
+#include "index/project.h"
 
 struct check {
     struct index *ix;
     index_check_fn report;
     void *user;
-    uint32_t *in; /* links that lead to each node */
+    uint32_t *in;  /* links that lead to each node */
+    float *floats; /* padded */
     uint64_t problems;
     uint32_t live, dead, waiting, linked;
 };
@@ -83,6 +84,9 @@ static void check_node(struct check *c, uint32_t node)
         problem(c, "Node %u is part of the graph, but has no sketch.", node);
     if (s == INDEX_LINKED)
         check_links(c, node);
+    const struct index_projection *p = atomic_load(&ix->projection);
+    if (s == INDEX_LINKED && p && !index_projected_right(ix, p, node, c->floats))
+        problem(c, "Node %u is part of the graph, but not of the projection.", node);
 }
 
 static void check_maps(struct check *c)
@@ -131,9 +135,10 @@ enum result index_check(struct index *ix, index_check_fn report, void *user, str
     enum result r = atomic_load(&ix->unsure) ? index_rescue(ix, err) : ERR_OK;
     uint32_t used = atomic_load(&ix->used);
     c.in = calloc((size_t)used + 1, sizeof *c.in);
+    c.floats = malloc(ix->shape.padded * sizeof *c.floats);
     uint32_t *order = calloc((size_t)used + 1, sizeof *order);
     uint8_t *seen = calloc((size_t)used + 1, 1);
-    if (r == ERR_OK && !(c.in && order && seen))
+    if (r == ERR_OK && !(c.in && c.floats && order && seen))
         r = err_no_memory(err);
     if (r == ERR_OK) {
         for (uint32_t node = 0; node < used; node++)
@@ -144,6 +149,7 @@ enum result index_check(struct index *ix, index_check_fn report, void *user, str
     pthread_rwlock_unlock(&ix->pause);
     pthread_mutex_unlock(&ix->repairing);
     free(c.in);
+    free(c.floats);
     free(order);
     free(seen);
     if (r == ERR_OK && c.problems)

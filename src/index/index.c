@@ -7,12 +7,13 @@
  * given, and there is one way for building and for adding. Rejected: linking inside the insert's own call
  * always, which makes a commit of a thousand rows wait for a second of linking.
  */
-#include "index/pool.h"
+#include "index/project.h"
 
 #include <time.h>
 
 #define HELP 4         /* rows a writer links for each that it inserts */
 #define SPARE_SHARE 16 /* one free node for so many rows is no reason to wait */
+#define PROJECTED 1024 /* rows at a time */
 
 static void dead_now(struct index *ix, uint32_t node)
 {
@@ -83,6 +84,8 @@ static void share(struct index *ix, struct index_work *w, bool defer)
     if (alone && index_repair_due(ix))
         /* Without memory for its lists a repair waits for the next write. */
         (void)!index_repair(ix, false, NULL);
+    if (alone && index_projection_due(ix))
+        (void)!index_project_some(ix, w, PROJECTED, &did, NULL);
 }
 
 enum result index_insert(struct index *ix, const struct index_row *row, struct err *err)
@@ -149,7 +152,7 @@ static bool idle(const struct index *ix)
 {
     bool link =
         atomic_load(&ix->waiting) && (atomic_load(&ix->graph) || atomic_load(&ix->live) >= INDEX_GRAPH_FROM);
-    return !link && !index_repair_due(ix);
+    return !link && !index_repair_due(ix) && !index_projection_due(ix);
 }
 
 bool index_wants_tending(const struct index *ix)
@@ -176,12 +179,14 @@ enum result index_tend(struct index *ix, unsigned rows, bool *did, struct err *e
         r = index_link_one(ix, w, &more, err);
         *did |= more;
     }
-    index_work_give(ix, w);
     uint64_t before = atomic_load(&ix->repairs);
     if (r == ERR_OK && !*did && index_repair_due(ix)) {
         r = index_repair(ix, false, err);
         *did = atomic_load(&ix->repairs) != before || !index_repair_due(ix);
     }
+    if (r == ERR_OK && !*did && index_projection_due(ix))
+        r = index_project_some(ix, w, PROJECTED, did, err);
+    index_work_give(ix, w);
     return r;
 }
 
@@ -235,9 +240,11 @@ static void *thread(void *arg)
             r = index_start_graph(ix, NULL);
         if (r == ERR_OK)
             r = index_link_one(ix, w, &did, NULL);
-        index_work_give(ix, w);
         if (r == ERR_OK && !did && index_repair_due(ix))
             r = index_repair(ix, false, NULL);
+        else if (r == ERR_OK && !did && index_projection_due(ix))
+            r = index_project_some(ix, w, PROJECTED, &did, NULL);
+        index_work_give(ix, w);
         /* Others do what is left, or memory is short: look again in a moment. */
         if (r != ERR_OK || !did)
             nanosleep(&(struct timespec){.tv_nsec = r == ERR_OK ? 200000 : 100000000}, NULL);
@@ -291,6 +298,16 @@ static void *settle(void *arg)
     return r == ERR_OK ? NULL : ix;
 }
 
+static enum result project_all(struct index *ix, struct err *err)
+{
+    struct index_work *w = NULL;
+    enum result r = index_work_take(ix, &w, err);
+    for (bool did = true; r == ERR_OK && did && index_projection_due(ix);)
+        r = index_project_some(ix, w, PROJECTED, &did, err);
+    index_work_give(ix, w);
+    return r;
+}
+
 enum result index_settle(struct index *ix, unsigned threads, struct err *err)
 {
     pthread_t helpers[LIMIT_INDEX_THREADS];
@@ -308,7 +325,8 @@ enum result index_settle(struct index *ix, unsigned threads, struct err *err)
     }
     if (failed)
         return err_no_memory(err);
-    return index_repair(ix, true, err);
+    r = index_repair(ix, true, err);
+    return r == ERR_OK ? project_all(ix, err) : r;
 }
 
 void index_stats(const struct index *ix, struct index_stats *out)
@@ -331,5 +349,8 @@ void index_stats(const struct index *ix, struct index_stats *out)
     for (uint32_t i = 0; i < INDEX_SLOT_SEGMENTS; i++)
         if (atomic_load(&ix->slots[i]))
             s.bytes_memory += sizeof(uint32_t) << INDEX_SLOT_SHIFT;
+    uint64_t projections = atomic_load(&ix->projected_bytes);
+    s.bytes_sketches += projections;
+    s.bytes_memory += projections;
     *out = s;
 }

@@ -134,7 +134,7 @@ struct index_query {
 
 /* How a search went; for tuning and tests. */
 struct index_trace {
-    uint32_t sketches, codes, vectors; /* rows looked at through each */
+    uint32_t glances, sketches, codes, vectors; /* rows looked at through each */
     bool walked, scanned;
 };
 

@@ -87,7 +87,8 @@ struct index_shape {
 struct index_reader {
     _Alignas(64) _Atomic uint64_t epoch; /* 0: nobody */
 };
-struct index_work; /* pool.h */
+struct index_work;       /* pool.h */
+struct index_projection; /* project.h */
 
 struct index {
     struct index_settings settings;
@@ -111,6 +112,12 @@ struct index {
     _Atomic uint32_t rescued; /* how many were linked when it was last made sure that all can be reached */
     _Atomic bool unsure;      /* links were cut since */
     _Atomic uint64_t repairs;
+    /* P1: every node that is LINKED is in both of them, as far as they are there; in what is being made, from `projected` on
+     * those that were linked before it was begun are not yet. Replaced and freed like nodes are (N3). */
+    _Atomic(struct index_projection *) projection, next_projection;
+    uint32_t projected;                /* under `repairing` */
+    _Atomic uint32_t projection_linked; /* rows when `projection` was begun; 0: there is none */
+    _Atomic uint64_t projected_bytes;   /* of both */
 
     _Atomic uint64_t epoch;
     struct index_reader readers[INDEX_READERS];

@@ -5,7 +5,7 @@
  * A list has room for more links than pruning leaves, so that a node is pruned once in twenty links it gets
  * and not at each. Pruning never cuts the only link that leads to a node: all can be reached.
  */
-#include "index/pool.h"
+#include "index/project.h"
 
 #include <math.h>
 
@@ -283,6 +283,8 @@ static enum result link_node(struct index *ix, struct index_work *w, uint32_t no
     enum result r = index_walk_from(ix, w, node, err);
     if (r == ERR_OK)
         r = gather(ix, w, node, err);
+    if (r == ERR_OK)
+        r = index_project_node(ix, node, w->floats, err);
     if (r != ERR_OK)
         return r;
     uint32_t count = index_prune(ix, w->near, w->near_count);

@@ -1,7 +1,5 @@
 /* Where nodes and slots live, and which nodes are free. */
-#include "index/internal.h"
-
-#include "index/pool.h"
+#include "index/project.h"
 
 #include <sched.h>
 #include <sys/mman.h>
@@ -235,6 +233,8 @@ void index_free(struct index *ix)
             munmap(atomic_load(&ix->chunks[i]), ix->shape.chunk_bytes);
     for (uint32_t i = 0; ix->slots && i < INDEX_SLOT_SEGMENTS; i++)
         free(atomic_load(&ix->slots[i]));
+    index_projection_free(ix, atomic_load(&ix->projection));
+    index_projection_free(ix, atomic_load(&ix->next_projection));
     pthread_rwlock_destroy(&ix->pause);
     pthread_mutex_destroy(&ix->repairing);
     pthread_mutex_destroy(&ix->mutex);

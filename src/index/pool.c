@@ -3,6 +3,7 @@
 #define SET_MIN 4096
 #define SET_LARGE 65536 /* to clear more than a quarter of a megabyte takes longer than to begin anew */
 #define SET_PATIENCE 64 /* a search empties it twice, and between the two it may hold ten numbers */
+#define GLANCES_LARGE (1 << 18) /* a megabyte; to look at more rows takes so long that this counts for little */
 #define QUEUE_LARGE 65536 /* an exact search of a large collection has made it grow; it is not kept */
 
 static enum result new_work(const struct index *ix, struct index_work **out, struct err *err)
@@ -42,7 +43,7 @@ enum result index_work_take(struct index *ix, struct index_work **out, struct er
         if (r != ERR_OK)
             return r;
     }
-    w->sketches = w->codes = w->vectors = 0;
+    w->glanced = w->sketches = w->codes = w->vectors = 0;
     w->around.max = 0;
     *out = w;
     return ERR_OK;
@@ -56,6 +57,11 @@ void index_work_give(struct index *ix, struct index_work *w)
         free(w->queue);
         w->queue = NULL;
         w->queue_room = w->queue_count = 0;
+    }
+    if (w->glance_room > GLANCES_LARGE) {
+        free(w->glances);
+        w->glances = NULL;
+        w->glance_room = w->glance_count = 0;
     }
     for (unsigned i = 0, at = my_place; i < INDEX_IDLE; i++, at = (at + 1) % INDEX_IDLE) {
         struct index_work *none = NULL;
@@ -87,6 +93,7 @@ void index_work_free(struct index_work *w)
     free_best(&w->around);
     free_best(&w->final);
     free(w->near);
+    free(w->glances);
     free(w);
 }
 

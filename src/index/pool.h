@@ -41,7 +41,9 @@ struct index_work {
     struct index_best around; /* under a filter: the nearest nodes of all, hits or not; max 0: none */
     struct index_near *near; /* for link.c: candidates */
     uint32_t near_count, near_room;
-    uint32_t sketches, codes, vectors;
+    float *glances; /* project.h: an estimate for each node, infinite where there is none, or none any more */
+    uint32_t glance_count, glance_room;
+    uint32_t glanced, sketches, codes, vectors; /* rows looked at by each */
     uint32_t passed, offered; /* of this walk: nodes that might be wanted by their sketches; those that were, and may be hits */
     float *floats; /* 2 · padded */
 };

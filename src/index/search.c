@@ -1,10 +1,11 @@
 /*
  * Searching: which way, and the end of every way.
  *
- * There are three ways. The walk follows the graph. The scan looks at every row that may be a hit, by sketch,
+ * There are four ways. The walk follows the graph. The scan looks at every row that may be a hit, by sketch,
  * then by code, then by vector, as far as the errors of sketch and code leave it possible; it is taken where
- * that is less work: few rows, few allowed ones, a deep page. The exact scan has no use for sketches, and
- * takes errors as they can be at worst.
+ * that is less work: few rows, few allowed ones, a deep page. The scan by glances has the projection (project.h)
+ * choose the rows to be looked at; it is taken after a walk that found out that the allowed rows are elsewhere. The
+ * exact scan has no use for sketches, and takes errors as they can be at worst.
  *
  * A walk under a filter goes as far as one without, and on until it has k allowed rows and a few to spare: where one row
  * in ten is allowed and they are spread evenly, those are the best of ten times as many, which the walk has seen from all
@@ -18,7 +19,7 @@
  * the vectors are compared.
  */
 #include "base/clock.h"
-#include "index/pool.h"
+#include "index/project.h"
 
 #include <math.h>
 
@@ -32,6 +33,15 @@
 #define WALK_EF 18.0    /* … and for each of ef more */
 #define CODE_COST 4.0   /* a code against a sketch */
 #define SPARE 4         /* allowed candidates beyond k that a walk keeps at least, for the order by codes is not the true one */
+
+/* Of the scan by glances. */
+#define GLANCED 22       /* rows beyond k whose codes are read first, those that the projection thinks nearest */
+#define GLANCED_K 1000   /* a deeper page reads so many codes that the projection spares few */
+#define GLANCED_SHARE 64 /* it looks at all rows, so one in so many must be allowed */
+#define COSINES 3.0f     /* so many standard deviations of the cosine between what the projection leaves of two rows, … */
+#define COSINES_STRICT 4.5f
+#define WIDER 1.5f  /* … then so many times more, … */
+#define BEYOND 0.1f /* … while a larger share of the hits is beyond that; where all of the k are wanted, while any is */
 
 enum result index_in_time(const struct index_query *query, struct err *err)
 {
@@ -48,6 +58,7 @@ struct search {
     uint32_t keep;     /* candidates that may be hits, at most; ef without a filter */
     uint64_t possible; /* rows that may be hits, at most */
     bool graph;
+    bool strict;   /* all of the k are wanted, not nearly all */
     bool complete; /* every row was looked at: w->final has the hits */
 };
 
@@ -187,20 +198,20 @@ static enum result look(const struct search *s, uint32_t node, enum depth depth,
 }
 
 struct batch {
-    uint32_t nodes[BATCH];
+    uint32_t nodes[2 * BATCH];
     uint32_t count, flushed;
     uint32_t blind; /* batches more that do without sketches, for of the last one they told nothing */
     enum depth depth;
 };
 
-/* What is needed of memory is on its way before it is used: heads since add(), codes from here. */
-static enum result flush(const struct search *s, struct batch *b, struct err *err)
+/* The first `count` of a batch. What is needed of memory is on its way before it is used: heads since add(), codes from here. */
+static enum result flush_some(const struct search *s, struct batch *b, uint32_t count, struct err *err)
 {
     enum result r = b->flushed++ % BATCHES == BATCHES - 1 ? index_in_time(s->q, err) : ERR_OK;
     float limit = b->depth == EXACT ? __builtin_inff() : index_best_limit(&s->w->best);
     bool asks = s->graph && limit < __builtin_inff() && !b->blind;
     uint32_t kept = 0, told = 0;
-    for (uint32_t i = 0; i < b->count; i++) {
+    for (uint32_t i = 0; i < count; i++) {
         if (!index_may_hit(s->ix, s->q, b->nodes[i]))
             continue;
         if (asks && hopeless(s, b->nodes[i], limit)) {
@@ -213,14 +224,23 @@ static enum result flush(const struct search *s, struct batch *b, struct err *er
     }
     if (b->blind)
         b->blind--;
-    else if (asks && told < b->count / BLIND)
+    else if (asks && told < count / BLIND)
         b->blind = BLIND;
     for (uint32_t i = 0; r == ERR_OK && i < kept; i++) {
         if (i + FLYING < kept)
             index_prefetch(index_code(s->ix, b->nodes[i + FLYING]), s->ix->shape.padded);
         r = look(s, b->nodes[i], b->depth, err);
     }
-    b->count = 0;
+    b->count -= count;
+    memmove(b->nodes, b->nodes + count, b->count * sizeof *b->nodes);
+    return r;
+}
+
+static enum result flush(const struct search *s, struct batch *b, struct err *err)
+{
+    enum result r = ERR_OK;
+    while (r == ERR_OK && b->count)
+        r = flush_some(s, b, b->count < BATCH ? b->count : BATCH, err);
     return r;
 }
 
@@ -229,7 +249,7 @@ static enum result add(const struct search *s, struct batch *b, uint32_t node, s
     __builtin_prefetch(index_meta(s->ix, node));
     index_prefetch(index_head(s->ix, node), b->blind ? sizeof(struct index_head) : s->ix->shape.head_stride);
     b->nodes[b->count++] = node;
-    return b->count == BATCH ? flush(s, b, err) : ERR_OK;
+    return b->count == 2 * BATCH ? flush_some(s, b, BATCH, err) : ERR_OK;
 }
 
 /* Every row that may be a hit, through the allowed slots or through the nodes. */
@@ -261,10 +281,10 @@ static enum result begin_best(const struct search *s, struct err *err)
  * Rows that the graph does not lead to yet. Before the walk: one that is linked meanwhile the walk finds.
  * They are put aside until it is over, for a walk that begins with near ones would not set out from far ones.
  */
-static enum result scan_waiting(const struct search *s, struct err *err)
+static enum result look_at_waiting(const struct search *s, enum depth depth, struct err *err)
 {
     const struct index *ix = s->ix;
-    struct batch b = {.depth = AHEAD};
+    struct batch b = {.depth = depth};
     enum result r = ERR_OK;
     uint32_t count = atomic_load(&ix->straggler_count), used = atomic_load(&ix->used);
     uint32_t mark = atomic_load(&ix->watermark);
@@ -280,8 +300,12 @@ static enum result scan_waiting(const struct search *s, struct err *err)
         if (r == ERR_OK && index_set_add(&s->w->seen, node))
             r = add(s, &b, node, err);
     }
-    if (r == ERR_OK)
-        r = flush(s, &b, err);
+    return r == ERR_OK ? flush(s, &b, err) : r;
+}
+
+static enum result scan_waiting(const struct search *s, struct err *err)
+{
+    enum result r = look_at_waiting(s, AHEAD, err);
     if (r != ERR_OK || !s->w->seen.count)
         return r;
     struct index_best aside = s->w->best;
@@ -370,6 +394,134 @@ static enum result scan_all(struct search *s, enum depth depth, struct index_tra
     }
 }
 
+/* --- the scan by glances
+ * --------------------------------------------------------------------------------------- */
+
+/* Into w->near, because what holds them is needed for something else. */
+static enum result keep_found(const struct search *s, struct err *err)
+{
+    struct index_work *w = s->w;
+    enum result r = ERR_OK;
+    w->near_count = 0;
+    for (uint32_t i = 0; r == ERR_OK && i < w->best.count; i++)
+        r = index_near_add(w, (struct index_near){w->best.heap[i].distance, w->best.heap[i].node}, err);
+    return r;
+}
+
+/* For the scan by glances what was looked at needs no other look. */
+static enum result add_glanced(const struct search *s, struct batch *b, uint32_t node, struct err *err)
+{
+    if (node < s->w->glance_count)
+        s->w->glances[node] = __builtin_inff();
+    return add(s, b, node, err);
+}
+
+/*
+ * Estimates of all rows but those that are in no projection yet: these are looked at before, so that one that is linked meanwhile
+ * is met once at least, and if it was met its estimate, or what was in its place, counts no more.
+ */
+static enum result estimate(const struct search *s, const struct index_projection *p, struct index_glancing *g, struct err *err)
+{
+    struct index_work *w = s->w;
+    enum result r = look_at_waiting(s, LIKELY, err);
+    if (r == ERR_OK)
+        r = index_glance_all(s->ix, p, w, s->q, g, s->q->k + GLANCED, err);
+    for (uint32_t i = 0; r == ERR_OK && w->seen.count && i <= w->seen.mask; i++)
+        if (w->seen.keys[i] && w->seen.keys[i] - 1 < w->glance_count)
+            w->glances[w->seen.keys[i] - 1] = __builtin_inff();
+    return r;
+}
+
+/*
+ * Ahead of all others: what the walk came by, which may be near-copies, and those that the projection thinks nearest, because
+ * their codes bring the limit down.
+ */
+static enum result look_at_first(const struct search *s, struct err *err)
+{
+    struct index_work *w = s->w;
+    struct batch b = {.depth = LIKELY};
+    enum result r = ERR_OK;
+    for (uint32_t i = 0; r == ERR_OK && i < w->around.count; i++)
+        r = index_near_add(w, (struct index_near){0, w->around.heap[i].node}, err);
+    for (uint32_t i = 0; r == ERR_OK && i < w->near_count; i++) {
+        if (!index_set_roomy(&w->seen, 1))
+            r = index_set_grow(&w->seen, err);
+        if (r == ERR_OK && index_set_add(&w->seen, w->near[i].node))
+            r = add_glanced(s, &b, w->near[i].node, err);
+    }
+    return r == ERR_OK ? flush(s, &b, err) : r;
+}
+
+/* All others that may be among the k, if no cosine of what the projection leaves is larger. */
+static enum result look_at_nearer(
+    const struct search *s, const struct index_projection *p, const struct index_glancing *g, float cosine, struct err *err)
+{
+    struct index_work *w = s->w;
+    struct batch b = {.depth = LIKELY};
+    enum result r = ERR_OK;
+    for (uint32_t node = 0; r == ERR_OK && node < w->glance_count; node += KERNEL_BLOCK) {
+        uint32_t which = index_glance_nearer(s->ix, p, w, g, node, cosine, index_best_limit(&w->best));
+        for (; r == ERR_OK && which; which &= which - 1)
+            r = add_glanced(s, &b, node + (uint32_t)__builtin_ctz(which), err);
+    }
+    return r == ERR_OK ? flush(s, &b, err) : r;
+}
+
+/* The hits tell how near to each other what is left of two rows can be here. */
+static bool trusted(const struct search *s, const struct index_projection *p, struct index_glancing *g, float cosine)
+{
+    const struct index_best *final = &s->w->final;
+    uint32_t beyond = 0;
+    for (uint32_t i = 0; i < final->count; i++)
+        beyond += index_glance_cosine(s->ix, p, g, final->heap[i].node, final->heap[i].distance) > cosine;
+    return beyond <= (uint32_t)(s->strict ? 0 : BEYOND * (float)s->q->k);
+}
+
+/*
+ * Instead of scan_all() where a walk was in vain: allowed rows are elsewhere, and of those the projection tells which are
+ * nearest. Near-copies of what was asked, for which it does not, are near it, and the walk has met them. With a cosine of 1
+ * nothing would be left to chance; from there on the scan is as good.
+ */
+static enum result scan_by_glances(struct search *s, const struct index_projection *p, struct index_trace *trace, struct err *err)
+{
+    struct index_work *w = s->w;
+    struct index_glancing g;
+    enum result r = keep_found(s, err);
+    index_glancing_init(s->ix, p, &w->probe, &g);
+    w->queue_count = 0;
+    if (r == ERR_OK)
+        r = index_best_init(&w->best, s->q->k, s->q->group, err);
+    if (r == ERR_OK)
+        r = index_best_init(&w->final, s->q->k, s->q->group, err);
+    if (r == ERR_OK)
+        r = index_set_clear(&w->seen, err);
+    if (r == ERR_OK)
+        r = estimate(s, p, &g, err);
+    if (r == ERR_OK)
+        r = look_at_first(s, err);
+    if (r == ERR_OK)
+        r = index_set_clear(&w->seen, err);
+    for (float cosine = (s->strict ? COSINES_STRICT : COSINES) * p->spread; r == ERR_OK && cosine < 1; cosine *= WIDER) {
+        r = look_at_nearer(s, p, &g, cosine, err);
+        if (r == ERR_OK)
+            r = rank_collected(s, err);
+        if (w->final.count < s->q->k || index_best_limit(&w->final) > index_best_limit(&w->best))
+            break;
+        if (r == ERR_OK && trusted(s, p, &g, cosine)) {
+            trace->scanned = s->complete = true;
+            return ERR_OK;
+        }
+    }
+    return r == ERR_OK ? scan_all(s, LIKELY, trace, err) : r;
+}
+
+static enum result scan_after_walk(struct search *s, bool finished, struct index_trace *trace, struct err *err)
+{
+    const struct index_projection *p = atomic_load(&s->ix->projection);
+    bool worth = s->q->allowed && s->q->k <= GLANCED_K && s->possible > atomic_load(&s->ix->used) / GLANCED_SHARE;
+    return p && worth && !finished ? scan_by_glances(s, p, trace, err) : scan_all(s, LIKELY, trace, err);
+}
+
 static enum result find(struct search *s, struct index_trace *trace, struct err *err)
 {
     uint64_t live = atomic_load(&s->ix->live), linked = atomic_load(&s->ix->linked);
@@ -392,7 +544,7 @@ static enum result find(struct search *s, struct index_trace *trace, struct err 
     if (r == ERR_OK)
         add_aside(s);
     if (r == ERR_OK && (!finished || s->w->best.count < s->q->k))
-        r = scan_all(s, LIKELY, trace, err);
+        r = scan_after_walk(s, finished, trace, err);
     return r;
 }
 
@@ -431,6 +583,7 @@ enum result index_search(struct index *ix, const struct index_query *query, stru
     if (s.ef < query->k)
         s.ef = query->k;
     s.keep = s.ef;
+    s.strict = s.ef >= index_ef(query->k, 0.999f);
     /* Rows may come while we look; room for a few more costs nothing. */
     s.possible = (uint64_t)atomic_load(&ix->live) + atomic_load(&ix->dead);
     if (query->allowed) {
@@ -450,6 +603,7 @@ enum result index_search(struct index *ix, const struct index_query *query, stru
         *count = s.w->final.count;
     }
     index_leave(ix, place);
+    t->glances = s.w->glanced;
     t->sketches = s.w->sketches;
     t->codes = s.w->codes;
     t->vectors = s.w->vectors;

@@ -15,7 +15,7 @@
 #define STARTS 4
 #define AHEAD 16
 #define CLOCK 128  /* nodes between two looks at the clock */
-#define ENOUGH 200 /* codes, to tell whether hits are where the walk is */
+#define ENOUGH 100 /* codes, to tell whether hits are where the walk is */
 
 bool index_may_hit(const struct index *ix, const struct index_query *query, uint32_t node)
 {
