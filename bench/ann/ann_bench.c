@@ -5,7 +5,8 @@
  *
  * Builds the index with N threads, then asks all queries with one thread, once for each ef of LIST
  * ("20,40,80"), and prints recall among the k nearest (10), queries a second (the median of the rounds), and
- * what was looked at. With --filter the same under filters, with the ef of LIST where it has one only, else with the index's
+ * what was looked at. With --filter the same under filters (rows at random, the nearest, the farthest, those of the tags of SET/tags.u32
+ * that are nearest and farthest), with the ef of LIST where it has one only, else with the index's
  * own, beside what the plain ways give: a comparison of all allowed vectors, and a search without the filter for so many that
  * enough of them are allowed; and beside the search without any filter, which answers another question. --out appends JSON
  * lines, for report.py. The true neighbours are found by brute force once and kept in SET/truth.u32, 100 for each query, where
@@ -30,13 +31,15 @@
 #define AFTERWARDS_MAX 10240u
 #define SCANNED 5u    /* … and those for which the allowed rows are compared one by one */
 #define ROUNDS_MAX 31
+#define TAGS_MAX 4096
 
 struct set {
     const char *folder;
     uint32_t dimension, base_count, query_count;
     const uint16_t *base, *query_halves;
     float *queries;
-    uint32_t *truth; /* query_count · TRUTH */
+    uint32_t *truth;      /* query_count · TRUTH */
+    const uint32_t *tags; /* base_count, each below TAGS_MAX; NULL: the set has none */
 };
 
 struct options {
@@ -139,6 +142,12 @@ static void load_set(struct set *s)
     if (!s->queries)
         fail("out of memory");
     kernel_get()->f16_to_f32(s->query_halves, s->queries, (size_t)s->query_count * s->dimension);
+    s->tags = map(s->folder, "tags.u32", &bytes);
+    if (s->tags && bytes != s->base_count * sizeof *s->tags)
+        fail("tags.u32 is not as long as shape.json says");
+    for (uint32_t i = 0; s->tags && i < s->base_count; i++)
+        if (s->tags[i] >= TAGS_MAX)
+            fail("a tag of tags.u32 is too large");
     load_truth(s);
 }
 
@@ -149,7 +158,7 @@ static const uint16_t *vector_of(void *user, uint32_t slot)
 }
 
 struct outcome {
-    double recall, rate, sketches, codes, vectors;
+    double recall, rate, glances, sketches, codes, vectors;
 };
 
 static int compare_doubles(const void *a, const void *b)
@@ -194,6 +203,7 @@ static struct outcome ask(const struct set *s, struct index *ix, struct index_qu
             uint32_t k = want ? want[q] : template.k;
             found += same(hits, count, truth + (size_t)q * TRUTH, k);
             wanted += k;
+            o.glances += trace.glances;
             o.sketches += trace.sketches;
             o.codes += trace.codes;
             o.vectors += trace.vectors;
@@ -204,6 +214,7 @@ static struct outcome ask(const struct set *s, struct index *ix, struct index_qu
     qsort(times, rounds, sizeof *times, compare_doubles);
     o.recall = wanted ? (double)found / (double)wanted : 1;
     o.rate = 1 / times[rounds / 2];
+    o.glances /= s->query_count;
     o.sketches /= s->query_count;
     o.codes /= s->query_count;
     o.vectors /= s->query_count;
@@ -266,24 +277,60 @@ static uint32_t truth_under(
     return count;
 }
 
-/* kind 0: at random; 1: the rows nearest to a picture, 2: the rows farthest from it. */
-static void make_filter(const struct set *s, const float *pivot, int kind, double rate, uint64_t *words)
+enum kind { RANDOM, NEAR, FAR, TAGS_NEAR, TAGS_FAR, KINDS };
+
+static const char *const kinds[] = {"random", "near", "far", "tags near", "tags far"};
+
+static double mean(double sum, uint32_t count)
+{
+    return count ? sum / count : 0;
+}
+
+/* `d` has a distance for each row and gets the place of its tag, by the mean distance of the rows of a tag, with a fraction for the row. */
+static void by_tags(const struct set *s, bool nearest_first, float *d)
+{
+    static double sums[TAGS_MAX];
+    static uint32_t counts[TAGS_MAX];
+    memset(sums, 0, sizeof sums);
+    memset(counts, 0, sizeof counts);
+    uint32_t tags = 0;
+    for (uint32_t i = 0; i < s->base_count; i++) {
+        sums[s->tags[i]] += d[i];
+        counts[s->tags[i]]++;
+        tags = s->tags[i] >= tags ? s->tags[i] + 1 : tags;
+    }
+    for (uint32_t i = 0; i < s->base_count; i++) {
+        uint32_t mine = s->tags[i], place = 0;
+        for (uint32_t tag = 0; tag < tags; tag++) {
+            double x = mean(sums[tag], counts[tag]), y = mean(sums[mine], counts[mine]);
+            place += nearest_first ? x < y : x > y;
+        }
+        d[i] = (float)place + (float)i / (float)s->base_count;
+    }
+}
+
+/*
+ * NEAR and FAR: the rows nearest to a picture, and those farthest from it. With TAGS the rows of the tags that are nearest or
+ * farthest by the mean of their rows, whole tags but for the last: as people filter.
+ */
+static void make_filter(const struct set *s, const float *pivot, enum kind kind, double rate, uint64_t *words)
 {
     memset(words, 0, (s->base_count + 63) / 64 * sizeof *words);
     uint64_t random = 88172645463325252u;
-    float *d = malloc(s->base_count * sizeof *d), *sorted = malloc(s->base_count * sizeof *sorted);
-    if (!d || !sorted)
+    float *d = malloc(s->base_count * sizeof *d);
+    if (!d)
         fail("out of memory");
     for (uint32_t i = 0; i < s->base_count; i++) {
         random ^= random << 13;
         random ^= random >> 7;
         random ^= random << 17;
         float x = kernel_get()->l2sq_f16(pivot, s->base + (size_t)i * s->dimension, s->dimension);
-        d[i] = kind == 0 ? (float)(random >> 40) : kind == 1 ? x : -x;
+        d[i] = kind == RANDOM ? (float)(random >> 40) : kind == FAR ? -x : x;
     }
+    if (kind == TAGS_NEAR || kind == TAGS_FAR)
+        by_tags(s, kind == TAGS_NEAR, d);
     /* The limit by a histogram: exact enough, and the rate is printed as it came out. */
-    memcpy(sorted, d, s->base_count * sizeof *d);
-    float low = sorted[0], high = sorted[0];
+    float low = d[0], high = d[0];
     for (uint32_t i = 0; i < s->base_count; i++) {
         low = fminf(low, d[i]);
         high = fmaxf(high, d[i]);
@@ -302,7 +349,6 @@ static void make_filter(const struct set *s, const float *pivot, int kind, doubl
         if (d[i] <= high)
             words[i / 64] |= 1ull << (i % 64);
     free(d);
-    free(sorted);
 }
 
 /* All allowed vectors compared, one after the other; queries a second. */
@@ -356,7 +402,6 @@ static double afterwards_rate(const struct set *s, struct index *ix, const struc
 static void filters(const struct set *s, struct index *ix, const struct options *o, FILE *out)
 {
     static const double rates[] = {0.5, 0.1, 0.01, 0.001, 0.0001};
-    static const char *const kinds[] = {"random", "near", "far"};
     struct set some = *s;
     some.query_count = s->query_count < FILTERED ? s->query_count : FILTERED;
     size_t words = (s->base_count + 63) / 64;
@@ -366,7 +411,7 @@ static void filters(const struct set *s, struct index *ix, const struct options 
         fail("out of memory");
     struct index_query plain = {
         .k = o->k, .ef = o->ef_count == 1 ? o->efs[0] : 0, .vector_of = vector_of, .user = (void *)(uintptr_t)s};
-    for (int kind = 0; kind < 3; kind++)
+    for (enum kind kind = RANDOM; kind < (s->tags ? KINDS : TAGS_NEAR); kind++)
         for (size_t r = 0; r < sizeof rates / sizeof *rates; r++) {
             double scan = 0;
             for (uint32_t q = 0; q < some.query_count; q++) {
@@ -383,10 +428,10 @@ static void filters(const struct set *s, struct index *ix, const struct options 
             struct outcome unfiltered = ask(&some, ix, plain, o->rounds, s->truth, NULL);
             uint32_t asked = 0;
             double afterwards = afterwards_rate(&some, ix, &query, truth, want, &asked);
-            printf("filter %-6s %7.4f %%  recall %.4f  %8.0f a second, %5.2f of the better plain way, %5.2f of the better of scan and unfiltered  (scan "
-                   "%.0f, filtered afterwards %.0f of %u, unfiltered %.0f; sketches %.0f, codes %.0f, vectors %.0f)\n",
+            printf("filter %-9s %7.4f %%  recall %.4f  %8.0f a second, %5.2f of the better plain way, %5.2f of the better of scan and unfiltered  (scan "
+                   "%.0f, filtered afterwards %.0f of %u, unfiltered %.0f; glances %.0f, sketches %.0f, codes %.0f, vectors %.0f)\n",
                 kinds[kind], 100 * rates[r], x.recall, x.rate, x.rate / fmax(afterwards, 1 / scan), x.rate / fmax(unfiltered.rate, 1 / scan), 1 / scan,
-                afterwards, asked, unfiltered.rate, x.sketches, x.codes, x.vectors);
+                afterwards, asked, unfiltered.rate, x.glances, x.sketches, x.codes, x.vectors);
             if (out)
                 fprintf(out,
                     "{\"what\": \"filter\", \"kind\": \"%s\", \"rate\": %g, \"recall\": %.5f, \"qps\": "

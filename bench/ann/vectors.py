@@ -10,7 +10,8 @@ same pictures, none of which is a row. Sets, each `base` rows and `queries` rows
     DIR/hard-COUNT/{base,queries}.f16      the same mixed with a random direction of half its length: no near-copies
     DIR/small-COUNT/{base,queries}.f16     with --project D: projected to D dimensions at random, for long sets
 
-A set also has `shape.json`. The rows depend on the arguments alone. Work that was interrupted goes on where it was; a
+A set also has `shape.json`, and the first two have `tags.u32`: for each base row the number of its picture's folder (a kind of
+clothes, a product), folders of one name being one tag. The rows depend on the arguments alone. Work that was interrupted goes on where it was; a
 hundred thousand embeddings are an hour of one core or so, and --jobs N uses N of them.
 With --grow N the projected set is made N rows long: weighted means of two embeddings each, for there are not so many
 pictures. With --so-far nothing is embedded: DIR/mixed-COUNT has the embeddings that are done, and weighted means of two
@@ -81,11 +82,16 @@ def random_crop(picture, rng, model):
     return np.asarray(crop, np.uint8)
 
 
+def owners(files, rows):
+    """The picture that each row is a crop of."""
+    return np.random.default_rng(SEED).integers(0, len(files), rows)
+
+
 def embed_part(args, rows, files, job):
     """Each of the steps that is this job's and not yet done; DIR/embeddings-N.done has a byte for each step."""
     from PIL import Image
 
-    owner = np.random.default_rng(SEED).integers(0, len(files), rows)
+    owner = owners(files, rows)
     order = np.argsort(owner, kind="stable")
     starts = np.searchsorted(owner[order], np.arange(len(files) + 1))
     model = Model(args.model)
@@ -109,8 +115,11 @@ def embed_part(args, rows, files, job):
 
 
 def embed_all(args, rows):
-    """`rows` embeddings, row i of picture owner[i]; kept in DIR/embeddings-N.f16 with the steps that are done."""
+    """`rows` embeddings, row i of picture owners()[i]; kept in DIR/embeddings-N.f16 with the steps that are done. And their tags."""
     files = pictures_in(args.pictures)
+    folders = [p.parent.name for p in files]
+    tag_of = {name: tag for tag, name in enumerate(sorted(set(folders)))}
+    tags = np.array([tag_of[name] for name in folders], np.uint32)[owners(files, rows)]
     dimension = json.loads((args.model / "model.json").read_text(encoding="utf-8"))["output"]["dimension"]
     path, state = args.out / f"embeddings-{rows}.f16", args.out / f"embeddings-{rows}.done"
     if not path.exists() or not state.exists():
@@ -123,13 +132,15 @@ def embed_all(args, rows):
         job.join()
     if any(job.exitcode for job in jobs):
         raise SystemExit("A job ended early; start this again, and it goes on where it was.")
-    return np.memmap(path, np.float16, "r", shape=(rows, dimension))
+    return np.memmap(path, np.float16, "r", shape=(rows, dimension)), tags
 
 
-def write_set(folder, base, queries):
+def write_set(folder, base, queries, tags=None):
     folder.mkdir(parents=True, exist_ok=True)
     for name, rows in (("base", base), ("queries", queries)):
         rows.astype(np.float16).tofile(folder / f"{name}.f16")
+    if tags is not None:
+        tags.tofile(folder / "tags.u32")
     shape = {"dimension": int(base.shape[1]), "base": int(base.shape[0]), "queries": int(queries.shape[0])}
     (folder / "shape.json").write_text(json.dumps(shape) + "\n", encoding="utf-8")
     print(folder)
@@ -187,11 +198,12 @@ def main():
     if args.so_far:
         return mixed(args, args.count + args.queries)
 
-    rows = embed_all(args, args.count + args.queries).astype(np.float32)
+    rows, tags = embed_all(args, args.count + args.queries)
+    rows, tags = rows.astype(np.float32), tags[: args.count]
     base, queries = unit(rows[: args.count]), unit(rows[args.count :])
-    write_set(args.out / f"crops-{args.count}", base, queries)
+    write_set(args.out / f"crops-{args.count}", base, queries, tags)
     rng = np.random.default_rng(SEED + 1)
-    write_set(args.out / f"hard-{args.count}", harder(base, args.mix, rng), harder(queries, args.mix, rng))
+    write_set(args.out / f"hard-{args.count}", harder(base, args.mix, rng), harder(queries, args.mix, rng), tags)
     if args.project:
         count = args.grow or args.count
         matrix_seed = SEED + 2
