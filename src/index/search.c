@@ -286,8 +286,8 @@ static enum result look_at_waiting(const struct search *s, enum depth depth, str
     const struct index *ix = s->ix;
     struct batch b = {.depth = depth};
     enum result r = ERR_OK;
-    uint32_t count = atomic_load(&ix->straggler_count), used = atomic_load(&ix->used);
-    uint32_t mark = atomic_load(&ix->watermark);
+    uint32_t count = atomic_load(&ix->straggler_count);
+    uint32_t mark = atomic_load(&ix->watermark), used = atomic_load(&ix->used); /* in this order: neither goes back */
     for (uint32_t i = 0; r == ERR_OK && i < count + (used - mark); i++) {
         uint32_t node = i < count ? atomic_load(&ix->stragglers[i]) - 1 : mark + (i - count);
         if (node == INDEX_NONE)
