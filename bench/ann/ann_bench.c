@@ -299,14 +299,16 @@ static void by_tags(const struct set *s, bool nearest_first, float *d)
         counts[s->tags[i]]++;
         tags = s->tags[i] >= tags ? s->tags[i] + 1 : tags;
     }
-    for (uint32_t i = 0; i < s->base_count; i++) {
-        uint32_t mine = s->tags[i], place = 0;
+    static uint32_t places[TAGS_MAX];
+    for (uint32_t mine = 0; mine < tags; mine++) {
+        places[mine] = 0;
         for (uint32_t tag = 0; tag < tags; tag++) {
             double x = mean(sums[tag], counts[tag]), y = mean(sums[mine], counts[mine]);
-            place += nearest_first ? x < y : x > y;
+            places[mine] += nearest_first ? x < y : x > y;
         }
-        d[i] = (float)place + (float)i / (float)s->base_count;
     }
+    for (uint32_t i = 0; i < s->base_count; i++)
+        d[i] = (float)places[s->tags[i]] + (float)i / (float)s->base_count;
 }
 
 /*

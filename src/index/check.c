@@ -84,9 +84,11 @@ static void check_node(struct check *c, uint32_t node)
         problem(c, "Node %u is part of the graph, but has no sketch.", node);
     if (s == INDEX_LINKED)
         check_links(c, node);
-    const struct index_projection *p = atomic_load(&ix->projection);
+    const struct index_projection *p = atomic_load(&ix->projection), *next = atomic_load(&ix->next_projection);
     if (s == INDEX_LINKED && p && !index_projected_right(ix, p, node, c->floats))
         problem(c, "Node %u is part of the graph, but not of the projection.", node);
+    if (s == INDEX_LINKED && next && node < ix->projected && !index_projected_right(ix, next, node, c->floats))
+        problem(c, "Node %u is part of the graph, but not of the projection that is being made.", node);
 }
 
 static void check_maps(struct check *c)

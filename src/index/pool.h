@@ -39,7 +39,7 @@ struct index_work {
     uint32_t queue_count, queue_room;
     struct index_best best, aside, final;
     struct index_best around; /* under a filter: the nearest nodes of all, hits or not; max 0: none */
-    struct index_near *near; /* for link.c: candidates */
+    struct index_near *near; /* for link.c: candidates; for a scan by glances: what is to be looked at first */
     uint32_t near_count, near_room;
     float *glances; /* project.h: an estimate for each node, infinite where there is none, or none any more */
     uint32_t glance_count, glance_room;

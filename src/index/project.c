@@ -10,12 +10,16 @@
 #define ROUNDS 5
 #define RANGE 5.0f /* standard deviations that a byte covers on either side */
 #define ZERO 64
+#define ALWAYS 1e15f       /* as what is left of a row that must be looked at */
+#define ROUNDING 0.0625f    /* of |query − centre|², beside what its components leave: bytes are not exact either */
 #define LEAST_SPREAD 0.005f /* where the sample leaves nothing, other rows may */
 #define CHUNK_BYTES sizeof(struct index_projected)
 
 bool index_projection_due(const struct index *ix)
 {
     uint32_t linked = atomic_load(&ix->linked);
+    if (atomic_load(&ix->next_projection))
+        return true;
     return ix->shape.dimension >= SMALLEST && atomic_load(&ix->graph) && linked >= FROM &&
            linked / GROWN >= atomic_load(&ix->projection_linked);
 }
@@ -62,32 +66,44 @@ struct projected {
     float base, rest;
 };
 
+/* A component as a byte says it. *apart: it is beyond what a byte can say, and an estimate would be wrong by any amount. */
+static float rounded(const struct index_projection *p, size_t j, float y, uint8_t *byte, bool *apart)
+{
+    float b = rintf(y / p->steps[j]) + ZERO, within = b < 0 ? 0 : b > 127 ? 127 : b;
+    *apart |= within != b;
+    *byte = (uint8_t)within;
+    return (within - ZERO) * p->steps[j];
+}
+
 /* `x` becomes the row less the centre. */
 static struct projected project(const struct index *ix, const struct index_projection *p, uint32_t node, float *x)
 {
     struct projected out = {.base = index_head(ix, node)->far2};
     const int8_t *code = index_code(ix, node);
     float scale = index_head(ix, node)->scale, rest2 = out.base;
+    bool apart = false;
     for (size_t i = 0; i < ix->shape.padded; i++)
         x[i] = scale * (float)code[i] - ix->centre[i];
     for (size_t j = 0; j < INDEX_COMPONENTS; j++) {
         float y = ix->kernel->dot_f32(p->basis + j * ix->shape.padded, x, ix->shape.padded);
-        float byte = rintf(y / p->steps[j]) + ZERO;
-        byte = byte < 0 ? 0 : byte > 127 ? 127 : byte;
-        float there = (byte - ZERO) * p->steps[j];
-        out.bytes[j] = (uint8_t)byte;
+        float there = rounded(p, j, y, &out.bytes[j], &apart);
         rest2 += there * (there - 2 * y);
     }
-    out.rest = rest2 > 0 ? sqrtf(rest2) : 0;
+    out.rest = apart ? ALWAYS : rest2 > 0 ? sqrtf(rest2) : 0;
     return out;
 }
 
 /* Searches may be reading the block; see kernel/codes.h. */
-static void store(uint32_t *to, const void *four_bytes)
+static void store(uint32_t *to, const uint8_t *four)
 {
     uint32_t word;
-    memcpy(&word, four_bytes, sizeof word);
+    memcpy(&word, four, sizeof word);
     __atomic_store_n(to, word, __ATOMIC_RELAXED);
+}
+
+static void store_float(float *to, float x)
+{
+    __atomic_store(to, &x, __ATOMIC_RELAXED);
 }
 
 /* The first row of a block chooses its home. */
@@ -115,8 +131,8 @@ static enum result add(struct index *ix, struct index_projection *p, uint32_t no
     struct projected row = project(ix, p, node, work);
     for (size_t part = 0; part < KERNEL_PARTS; part++)
         store(&b->parts[part][at % KERNEL_BLOCK], row.bytes + 4 * part);
-    store((uint32_t *)(void *)&b->base[at % KERNEL_BLOCK], &row.base);
-    store((uint32_t *)(void *)&c->rest[at], &row.rest);
+    store_float(&b->base[at % KERNEL_BLOCK], row.base);
+    store_float(&c->rest[at], row.rest);
     settle_down(c, at, index_meta(ix, node)->slot);
     return ERR_OK;
 }
@@ -211,24 +227,36 @@ static void score(const struct kernel *k, const struct sample *s, const float *b
             s->scores[j * s->count + r] = k->dot_f32(s->rows + r * s->n, basis + j * s->n, s->n);
 }
 
-/* Of the cosines between what the components leave of one row of the sample and of another. */
-static float spread_of(const struct kernel *k, const struct sample *s)
+/* Of a query, by the squares of what its components leave and of all of it. */
+static float left(float rest2, float norm2)
+{
+    return sqrtf(fmaxf(rest2, 0) + ROUNDING * norm2);
+}
+
+/*
+ * How far off estimates are between rows of the sample, as cosines between what is left of the one as a query and of the other as
+ * a row. The bytes' own errors are in it.
+ */
+static float spread_of(const struct kernel *k, const struct index_projection *p, const struct sample *s)
 {
     double sum = 0;
     size_t count = 0;
     for (size_t r = 0; r < s->count; r++) {
         size_t other = (r + s->count / 2 + r % 7) % s->count;
-        const float *x = s->rows + r * s->n, *y = s->rows + other * s->n;
-        float xx = k->dot_f32(x, x, s->n), yy = k->dot_f32(y, y, s->n), xy = k->dot_f32(x, y, s->n);
+        const float *q = s->rows + r * s->n, *x = s->rows + other * s->n;
+        float qq = k->dot_f32(q, q, s->n), xx = k->dot_f32(x, x, s->n), error = k->dot_f32(q, x, s->n), qrest2 = qq, xrest2 = xx;
+        bool apart = false;
         for (size_t j = 0; j < INDEX_COMPONENTS; j++) {
-            float a = s->scores[j * s->count + r], b = s->scores[j * s->count + other];
-            xx -= a * a;
-            yy -= b * b;
-            xy -= a * b;
+            uint8_t byte;
+            float a = s->scores[j * s->count + r], b = s->scores[j * s->count + other], there = rounded(p, j, b, &byte, &apart);
+            qrest2 -= a * a;
+            xrest2 += there * (there - 2 * b);
+            error -= a * there;
         }
-        if (other == r || xx <= 0 || yy <= 0)
+        if (other == r || apart || !(xrest2 > 0) || !(qq > 0))
             continue;
-        sum += (double)xy * (double)xy / ((double)xx * (double)yy);
+        double cosine = (double)error / ((double)left(qrest2, qq) * sqrt((double)xrest2));
+        sum += cosine * cosine;
         count++;
     }
     return count ? (float)sqrt(sum / (double)count) : 0;
@@ -259,7 +287,7 @@ static void train(const struct index *ix, struct index_projection *p, struct sam
         float deviation = sqrtf(k->dot_f32(scores, scores, s->count) / (float)s->count);
         p->steps[j] = deviation > 1e-12f ? RANGE * deviation / ZERO : 1;
     }
-    p->spread = fmaxf(spread_of(k, s), LEAST_SPREAD);
+    p->spread = fmaxf(spread_of(k, p, s), LEAST_SPREAD);
 }
 
 static enum result begin(struct index *ix, struct err *err)
@@ -341,7 +369,8 @@ void index_glancing_init(const struct index *ix, const struct index_projection *
         g->kernel.q[j] = (int8_t)lrintf(max > 0 ? weights[j] * 127 / max : 0);
         sum += g->kernel.q[j];
     }
-    g->rest = rest2 > 0 ? sqrtf(rest2) : 0;
+    g->rest = left(rest2, probe->residual_norm2);
+    g->norm2 = probe->residual_norm2;
     g->kernel.scale = 2 * max / 127;
     g->kernel.offset = probe->residual_norm2 + g->kernel.scale * ZERO * (float)sum;
 }
@@ -430,7 +459,7 @@ float index_glance_cosine(const struct index *ix, const struct index_projection 
 {
     const struct index_projected *c = chunk_of(p, node);
     float near[KERNEL_BLOCK], rest = c ? rest_of(c, node) * g->rest : 0;
-    if (!(rest > 1e-6f))
+    if (!(rest > 1e-6f * g->norm2))
         return 0;
     (void)ix->codes->glance(&c->rows[node % INDEX_CHUNK / KERNEL_BLOCK], &g->kernel, 1u << node % KERNEL_BLOCK, near);
     return (near[node % KERNEL_BLOCK] - distance) / (2 * rest);

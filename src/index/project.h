@@ -4,8 +4,8 @@
  * For a search whose walk was in vain because the allowed rows are elsewhere: what would be a scan of all sketches looks at
  * sixteen rows in the time of less than one, and sketches and codes are read of one row in a hundred or so.
  *
- * A projection is made in the background, of a sample of the rows, and is never changed; another takes its place when there are
- * many times as many rows. It is not part of the file. For this folder alone.
+ * Its directions are found in the background, of a sample of the rows, and then never change; another projection takes its place
+ * when there are many times as many rows. It is not part of the file. For this folder alone.
  */
 #ifndef INDEX_PROJECT_H
 #define INDEX_PROJECT_H
@@ -34,7 +34,7 @@ struct index_projected {
 struct index_projection {
     float *basis; /* INDEX_COMPONENTS · padded, of rotated vectors; rows of unit length, at right angles, or zero */
     float steps[INDEX_COMPONENTS]; /* of one in a byte; 64 is zero */
-    float spread;                  /* standard deviation of the cosine between what the components leave of two rows */
+    float spread;                  /* of estimates, as the cosine between what is left of query and row: one standard deviation */
     uint32_t linked;               /* rows when it was begun */
     _Atomic(struct index_projected *) chunks[INDEX_CHUNKS];
 };
@@ -42,7 +42,7 @@ struct index_projection {
 /* What is asked, by components. */
 struct index_glancing {
     struct kernel_glance kernel; /* the limit is whatever the last look left there */
-    float rest;
+    float rest, norm2;
 };
 
 bool index_projection_due(const struct index *ix);
@@ -54,6 +54,7 @@ void index_projection_free(struct index *ix, struct index_projection *p);
 /* Does it say of the node what it should? For check.c, while nobody writes. */
 bool index_projected_right(const struct index *ix, const struct index_projection *p, uint32_t node, float *work);
 
+#define INDEX_ALL_COSINES 1e6f /* as `cosine`: every row that has an estimate */
 /* The probe was made by index_probe_query(). */
 void index_glancing_init(const struct index *ix, const struct index_projection *p, const struct index_probe *probe, struct index_glancing *g);
 /*

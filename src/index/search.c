@@ -11,7 +11,7 @@
  * in ten is allowed and they are spread evenly, those are the best of ten times as many, which the walk has seen from all
  * sides, so it need not keep `ef` of them. It hardly finds any if they lie elsewhere. Nobody knows before; so a walk has a
  * budget, and when that is spent, or earlier where hits are far rarer on the way than they should be, the scan is made.
- * Whatever the rows are like, the search costs at most twice the better way.
+ * Whatever the rows are like, the search costs little more than twice the better way.
  *
  * The walk's candidates are put in order by their vectors, nearest first, until no further one can be among
  * the k by the error that codes have. Hits are grouped by item in the walk already: the heap of the best
@@ -403,32 +403,41 @@ static enum result keep_found(const struct search *s, struct err *err)
     struct index_work *w = s->w;
     enum result r = ERR_OK;
     w->near_count = 0;
-    for (uint32_t i = 0; r == ERR_OK && i < w->best.count; i++)
-        r = index_near_add(w, (struct index_near){w->best.heap[i].distance, w->best.heap[i].node}, err);
+    for (uint32_t i = 0; r == ERR_OK && i < w->best.count; i++) {
+        const struct index_candidate *c = &w->best.heap[i];
+        r = index_near_add(w, (struct index_near){c->distance, c->node}, err);
+        if (r == ERR_OK && c->other != INDEX_NONE)
+            r = index_near_add(w, (struct index_near){c->other_distance, c->other}, err);
+    }
     return r;
 }
 
-/* For the scan by glances what was looked at needs no other look. */
-static enum result add_glanced(const struct search *s, struct batch *b, uint32_t node, struct err *err)
+/* Their estimates count no more: of what is looked at by the projection's word, and of what is known without it. */
+#define LOOKED_AT __builtin_inff()
+#define KNOWN __builtin_nanf("")
+
+static enum result add_glanced(const struct search *s, struct batch *b, uint32_t node, float as, struct err *err)
 {
     if (node < s->w->glance_count)
-        s->w->glances[node] = __builtin_inff();
+        s->w->glances[node] = as;
     return add(s, b, node, err);
 }
 
 /*
- * Estimates of all rows but those that are in no projection yet: these are looked at before, so that one that is linked meanwhile
- * is met once at least, and if it was met its estimate, or what was in its place, counts no more.
+ * Estimates of all rows but those that are in no projection yet. These are looked at before the projection is chosen, so that a
+ * row that is linked meanwhile is in it, or was met; or both, and then its estimate, or that of who had its node before, is no use.
  */
-static enum result estimate(const struct search *s, const struct index_projection *p, struct index_glancing *g, struct err *err)
+static enum result estimate(const struct search *s, const struct index_projection **p, struct index_glancing *g, struct err *err)
 {
     struct index_work *w = s->w;
     enum result r = look_at_waiting(s, LIKELY, err);
+    *p = atomic_load(&s->ix->projection);
+    index_glancing_init(s->ix, *p, &w->probe, g);
     if (r == ERR_OK)
-        r = index_glance_all(s->ix, p, w, s->q, g, s->q->k + GLANCED, err);
+        r = index_glance_all(s->ix, *p, w, s->q, g, s->q->k + GLANCED, err);
     for (uint32_t i = 0; r == ERR_OK && w->seen.count && i <= w->seen.mask; i++)
         if (w->seen.keys[i] && w->seen.keys[i] - 1 < w->glance_count)
-            w->glances[w->seen.keys[i] - 1] = __builtin_inff();
+            w->glances[w->seen.keys[i] - 1] = KNOWN;
     return r;
 }
 
@@ -441,13 +450,14 @@ static enum result look_at_first(const struct search *s, struct err *err)
     struct index_work *w = s->w;
     struct batch b = {.depth = LIKELY};
     enum result r = ERR_OK;
+    uint32_t found = w->near_count;
     for (uint32_t i = 0; r == ERR_OK && i < w->around.count; i++)
         r = index_near_add(w, (struct index_near){0, w->around.heap[i].node}, err);
     for (uint32_t i = 0; r == ERR_OK && i < w->near_count; i++) {
         if (!index_set_roomy(&w->seen, 1))
             r = index_set_grow(&w->seen, err);
         if (r == ERR_OK && index_set_add(&w->seen, w->near[i].node))
-            r = add_glanced(s, &b, w->near[i].node, err);
+            r = add_glanced(s, &b, w->near[i].node, i < found ? KNOWN : LOOKED_AT, err);
     }
     return r == ERR_OK ? flush(s, &b, err) : r;
 }
@@ -462,32 +472,40 @@ static enum result look_at_nearer(
     for (uint32_t node = 0; r == ERR_OK && node < w->glance_count; node += KERNEL_BLOCK) {
         uint32_t which = index_glance_nearer(s->ix, p, w, g, node, cosine, index_best_limit(&w->best));
         for (; r == ERR_OK && which; which &= which - 1)
-            r = add_glanced(s, &b, node + (uint32_t)__builtin_ctz(which), err);
+            r = add_glanced(s, &b, node + (uint32_t)__builtin_ctz(which), LOOKED_AT, err);
     }
     return r == ERR_OK ? flush(s, &b, err) : r;
 }
 
-/* The hits tell how near to each other what is left of two rows can be here. */
+/* The hits that the projection chose tell how near to each other what is left of two rows can be here. */
 static bool trusted(const struct search *s, const struct index_projection *p, struct index_glancing *g, float cosine)
 {
-    const struct index_best *final = &s->w->final;
+    const struct index_work *w = s->w;
     uint32_t beyond = 0;
-    for (uint32_t i = 0; i < final->count; i++)
-        beyond += index_glance_cosine(s->ix, p, g, final->heap[i].node, final->heap[i].distance) > cosine;
+    for (uint32_t i = 0; i < w->final.count; i++) {
+        uint32_t node = w->final.heap[i].node;
+        if (node < w->glance_count && !isnan(w->glances[node]))
+            beyond += index_glance_cosine(s->ix, p, g, node, w->final.heap[i].distance) > cosine;
+    }
     return beyond <= (uint32_t)(s->strict ? 0 : BEYOND * (float)s->q->k);
+}
+
+static float first_cosine(const struct search *s, const struct index_projection *p)
+{
+    return (s->strict ? COSINES_STRICT : COSINES) * p->spread;
 }
 
 /*
  * Instead of scan_all() where a walk was in vain: allowed rows are elsewhere, and of those the projection tells which are
- * nearest. Near-copies of what was asked, for which it does not, are near it, and the walk has met them. With a cosine of 1
- * nothing would be left to chance; from there on the scan is as good.
+ * nearest. Near-copies of what was asked, for which it does not, are near it, and the walk has met them. Where the hits say that
+ * it cannot be relied on, every row is looked at in the end. As in scan_all(), the hits also tell when vectors could not be had.
  */
-static enum result scan_by_glances(struct search *s, const struct index_projection *p, struct index_trace *trace, struct err *err)
+static enum result scan_by_glances(struct search *s, struct index_trace *trace, struct err *err)
 {
     struct index_work *w = s->w;
     struct index_glancing g;
+    const struct index_projection *p = NULL;
     enum result r = keep_found(s, err);
-    index_glancing_init(s->ix, p, &w->probe, &g);
     w->queue_count = 0;
     if (r == ERR_OK)
         r = index_best_init(&w->best, s->q->k, s->q->group, err);
@@ -496,30 +514,30 @@ static enum result scan_by_glances(struct search *s, const struct index_projecti
     if (r == ERR_OK)
         r = index_set_clear(&w->seen, err);
     if (r == ERR_OK)
-        r = estimate(s, p, &g, err);
+        r = estimate(s, &p, &g, err);
     if (r == ERR_OK)
         r = look_at_first(s, err);
     if (r == ERR_OK)
         r = index_set_clear(&w->seen, err);
-    for (float cosine = (s->strict ? COSINES_STRICT : COSINES) * p->spread; r == ERR_OK && cosine < 1; cosine *= WIDER) {
-        r = look_at_nearer(s, p, &g, cosine, err);
+    trace->scanned = s->complete = true;
+    for (float cosine = r == ERR_OK ? first_cosine(s, p) : 0; r == ERR_OK; cosine *= WIDER) {
+        bool all = cosine >= 1;
+        r = look_at_nearer(s, p, &g, all ? INDEX_ALL_COSINES : cosine, err);
         if (r == ERR_OK)
             r = rank_collected(s, err);
-        if (w->final.count < s->q->k || index_best_limit(&w->final) > index_best_limit(&w->best))
+        if (r == ERR_OK && index_best_limit(&w->final) > index_best_limit(&w->best))
+            return scan_all(s, LIKELY, trace, err);
+        if (all || index_best_limit(&w->best) == __builtin_inff() || trusted(s, p, &g, cosine))
             break;
-        if (r == ERR_OK && trusted(s, p, &g, cosine)) {
-            trace->scanned = s->complete = true;
-            return ERR_OK;
-        }
     }
-    return r == ERR_OK ? scan_all(s, LIKELY, trace, err) : r;
+    return r;
 }
 
 static enum result scan_after_walk(struct search *s, bool finished, struct index_trace *trace, struct err *err)
 {
     const struct index_projection *p = atomic_load(&s->ix->projection);
     bool worth = s->q->allowed && s->q->k <= GLANCED_K && s->possible > atomic_load(&s->ix->used) / GLANCED_SHARE;
-    return p && worth && !finished ? scan_by_glances(s, p, trace, err) : scan_all(s, LIKELY, trace, err);
+    return p && worth && !finished && first_cosine(s, p) < 1 ? scan_by_glances(s, trace, err) : scan_all(s, LIKELY, trace, err);
 }
 
 static enum result find(struct search *s, struct index_trace *trace, struct err *err)

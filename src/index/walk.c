@@ -205,7 +205,7 @@ enum result index_walk(struct index *ix, struct index_work *w, const struct inde
             return r;
         if (query && ++steps % CLOCK == 0 && (r = index_in_time(query, err)) != ERR_OK)
             return r;
-        if (w->passed > budget || (w->passed > ENOUGH && w->offered * 8.0 < expect * w->passed))
+        if (w->passed > budget || (w->passed > ENOUGH && (w->offered + 1) * 8.0 < expect * w->passed))
             return ERR_OK;
         if (!index_set_roomy(&w->seen, INDEX_LINKS) && (r = index_set_grow(&w->seen, err)) != ERR_OK)
             return r;

@@ -115,6 +115,79 @@ static void test_elsewhere(void **state)
     world_free(&w);
 }
 
+/* Of what is near only a copy of what is asked, which no projection can tell from others of its kind. */
+static void test_near_copy(void **state)
+{
+    struct world w;
+    struct index *ix;
+    uint64_t words[WORDS];
+    float v[DIMENSION], copy[DIMENSION];
+    unsigned glanced = 0;
+    set_up(&w, &ix, 0);
+    for (uint32_t i = 0; i < 40; i++) {
+        struct index_hit hits[5];
+        struct index_trace trace;
+        uint32_t count, slot = world_random(&w) % ROWS;
+        kernel_get()->f16_to_f32(world_vector(&w, slot), copy, DIMENSION);
+        for (int j = 0; j < DIMENSION; j++)
+            v[j] = copy[j] + 0.01f * world_gauss(&w);
+        allow_elsewhere(&w, v, words);
+        words[slot / 64] |= 1ull << (slot % 64);
+        struct index_query q = world_ask(&w, v, 5);
+        q.allowed = words;
+        q.allowed_words = WORDS;
+        q.ef = i % 2 ? index_ef(5, 0.999f) : 0;
+        assert_int_equal(index_search(ix, &q, hits, &count, &trace, NULL), ERR_OK);
+        assert_int_equal(count, 5);
+        assert_int_equal(hits[0].slot, slot);
+        glanced += trace.glances > 0;
+        /* The copy says nothing against the projection's word on the others. */
+        assert_true(!trace.glances || trace.codes < ALLOWED / 2);
+    }
+    assert_true(glanced >= 20);
+    index_free(ix);
+    world_free(&w);
+}
+
+/* Rows that the bytes of components cannot say: of the directions there are, one has very few rows, and they are far out. */
+static void test_outliers(void **state)
+{
+    struct world w;
+    struct index *ix;
+    world_init(&w, DIMENSION, ROWS);
+    float v[DIMENSION];
+    for (uint32_t i = 0; i < ROWS; i += 200) {
+        for (int j = 0; j < DIMENSION; j++)
+            v[j] = 0.02f * world_gauss(&w);
+        v[7] = 1;
+        kernel_get()->f32_to_f16(v, world_vector(&w, i), DIMENSION);
+    }
+    struct index_settings settings = {.dimension = DIMENSION, .ef_build = 32};
+    assert_int_equal(index_new(&settings, &ix, NULL), ERR_OK);
+    world_insert_all(&w, ix);
+    assert_int_equal(index_settle(ix, 1, NULL), ERR_OK);
+    world_check(ix);
+    uint64_t words[WORDS];
+    double recall = 0;
+    for (int i = 0; i < 20; i++) {
+        /* From the other side of what is allowed, so that those far out are the nearest. */
+        world_query(&w, v);
+        allow_elsewhere(&w, v, words);
+        for (uint32_t slot = 0; slot < ROWS; slot += 200)
+            words[slot / 64] |= 1ull << (slot % 64);
+        for (int j = 0; j < DIMENSION; j++)
+            v[j] *= 0.5f;
+        v[7] += 0.8f;
+        struct index_query q = world_ask(&w, v, 5);
+        q.allowed = words;
+        q.allowed_words = WORDS;
+        recall += world_recall(&w, ix, &q, NULL) / 20;
+    }
+    assert_true(recall >= 0.97);
+    index_free(ix);
+    world_free(&w);
+}
+
 /* Replaced, deleted, and as other slots where others were; some of it waits. */
 static void test_writes(void **state)
 {
@@ -302,6 +375,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
 #ifndef __SANITIZE_THREAD__
         cmocka_unit_test(test_elsewhere),
+        cmocka_unit_test(test_near_copy),
+        cmocka_unit_test(test_outliers),
         cmocka_unit_test(test_writes),
         cmocka_unit_test(test_callbacks),
         cmocka_unit_test(test_after_load),
