@@ -5,8 +5,8 @@
  *
  * Builds the index with N threads, then asks all queries with one thread, once for each ef of LIST
  * ("20,40,80"), and prints recall among the k nearest (10), queries a second (the median of the rounds), and
- * what was looked at. With --filter the same under filters (rows at random, the nearest, the farthest, those of the tags of SET/tags.u32
- * that are nearest and farthest), with the ef of LIST where it has one only, else with the index's
+ * what was looked at. With --filter the same under filters (rows at random, the nearest, the farthest, at random but few of the
+ * nearest, those of the tags of SET/tags.u32 that are nearest and farthest), with the ef of LIST where it has one only, else with the index's
  * own, beside what the plain ways give: a comparison of all allowed vectors, and a search without the filter for so many that
  * enough of them are allowed; and beside the search without any filter, which answers another question. --out appends JSON
  * lines, for report.py. The true neighbours are found by brute force once and kept in SET/truth.u32, 100 for each query, where
@@ -32,6 +32,7 @@
 #define SCANNED 5u    /* … and those for which the allowed rows are compared one by one */
 #define ROUNDS_MAX 31
 #define TAGS_MAX 4096
+#define NEARBY 0.02 /* of the rows */
 
 struct set {
     const char *folder;
@@ -277,9 +278,9 @@ static uint32_t truth_under(
     return count;
 }
 
-enum kind { RANDOM, NEAR, FAR, TAGS_NEAR, TAGS_FAR, KINDS };
+enum kind { RANDOM, NEAR, FAR, RARER, TAGS_NEAR, TAGS_FAR, KINDS };
 
-static const char *const kinds[] = {"random", "near", "far", "tags near", "tags far"};
+static const char *const kinds[] = {"random", "near", "far", "rarer", "tags near", "tags far"};
 
 static double mean(double sum, uint32_t count)
 {
@@ -311,8 +312,45 @@ static void by_tags(const struct set *s, bool nearest_first, float *d)
         d[i] = (float)places[s->tags[i]] + (float)i / (float)s->base_count;
 }
 
+/* The largest of the `share` that are least, nearly. */
+static float least(const struct set *s, const float *d, double share)
+{
+    float low = d[0], high = d[0];
+    for (uint32_t i = 0; i < s->base_count; i++) {
+        low = fminf(low, d[i]);
+        high = fmaxf(high, d[i]);
+    }
+    for (int step = 0; step < 40; step++) {
+        float middle = (low + high) / 2;
+        uint32_t n = 0;
+        for (uint32_t i = 0; i < s->base_count; i++)
+            n += d[i] <= middle;
+        if (n > share * s->base_count)
+            high = middle;
+        else
+            low = middle;
+    }
+    return high;
+}
+
+/* `d` has distances and gets numbers at random, of which fewer of the nearest are among the least. */
+static void rarer(const struct set *s, float *d, double rate)
+{
+    float nearby = least(s, d, NEARBY);
+    uint64_t random = 88172645463325252u;
+    for (uint32_t i = 0; i < s->base_count; i++) {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        float x = (float)(random >> 40) / (float)(1 << 24);
+        /* A tenth of what is near stays as it is; the rest comes after all others. */
+        d[i] = d[i] <= nearby && x > 0.1 * rate ? 1 + x : x;
+    }
+}
+
 /*
- * NEAR and FAR: the rows nearest to a picture, and those farthest from it. With TAGS the rows of the tags that are nearest or
+ * NEAR and FAR: the rows nearest to a picture, and those farthest from it. RARER: at random, but ten times as rarely among
+ * the NEARBY that are nearest. With TAGS the rows of the tags that are nearest or
  * farthest by the mean of their rows, whole tags but for the last: as people filter.
  */
 static void make_filter(const struct set *s, const float *pivot, enum kind kind, double rate, uint64_t *words)
@@ -331,22 +369,9 @@ static void make_filter(const struct set *s, const float *pivot, enum kind kind,
     }
     if (kind == TAGS_NEAR || kind == TAGS_FAR)
         by_tags(s, kind == TAGS_NEAR, d);
-    /* The limit by a histogram: exact enough, and the rate is printed as it came out. */
-    float low = d[0], high = d[0];
-    for (uint32_t i = 0; i < s->base_count; i++) {
-        low = fminf(low, d[i]);
-        high = fmaxf(high, d[i]);
-    }
-    for (int step = 0; step < 40; step++) {
-        float middle = (low + high) / 2;
-        uint32_t n = 0;
-        for (uint32_t i = 0; i < s->base_count; i++)
-            n += d[i] <= middle;
-        if (n > rate * s->base_count)
-            high = middle;
-        else
-            low = middle;
-    }
+    if (kind == RARER)
+        rarer(s, d, rate);
+    float high = least(s, d, rate);
     for (uint32_t i = 0; i < s->base_count; i++)
         if (d[i] <= high)
             words[i / 64] |= 1ull << (i % 64);

@@ -37,8 +37,9 @@
 /* Of the scan by glances. */
 #define GLANCED 22       /* rows beyond k whose codes are read first, those that the projection thinks nearest */
 #define GLANCED_K 1000   /* a deeper page reads so many codes that the projection spares few */
-#define GLANCED_SHARE 64 /* it looks at all rows, so one in so many must be allowed */
-#define COSINES 3.0f     /* so many standard deviations of the cosine between what the projection leaves of two rows, … */
+#define GLANCES_BASE 1000.0 /* what it costs, in sketches looked at … */
+#define GLANCES_ROWS 33.0   /* … and one more for so many rows that there are */
+#define COSINES 2.5f     /* so many standard deviations of the cosine between what the projection leaves of two rows, … */
 #define COSINES_STRICT 4.5f
 #define WIDER 1.5f  /* … then so many times more, … */
 #define BEYOND 0.1f /* … while a larger share of the hits is beyond that; where all of the k are wanted, while any is */
@@ -412,14 +413,14 @@ static enum result keep_found(const struct search *s, struct err *err)
     return r;
 }
 
-/* Their estimates count no more: of what is looked at by the projection's word, and of what is known without it. */
+/* In place of estimates that count no more: of rows that were looked at, and of those the projection does not know. */
 #define LOOKED_AT __builtin_inff()
-#define KNOWN __builtin_nanf("")
+#define UNKNOWN __builtin_nanf("")
 
-static enum result add_glanced(const struct search *s, struct batch *b, uint32_t node, float as, struct err *err)
+static enum result add_glanced(const struct search *s, struct batch *b, uint32_t node, struct err *err)
 {
     if (node < s->w->glance_count)
-        s->w->glances[node] = as;
+        s->w->glances[node] = LOOKED_AT;
     return add(s, b, node, err);
 }
 
@@ -437,7 +438,7 @@ static enum result estimate(const struct search *s, const struct index_projectio
         r = index_glance_all(s->ix, *p, w, s->q, g, s->q->k + GLANCED, err);
     for (uint32_t i = 0; r == ERR_OK && w->seen.count && i <= w->seen.mask; i++)
         if (w->seen.keys[i] && w->seen.keys[i] - 1 < w->glance_count)
-            w->glances[w->seen.keys[i] - 1] = KNOWN;
+            w->glances[w->seen.keys[i] - 1] = UNKNOWN;
     return r;
 }
 
@@ -450,14 +451,13 @@ static enum result look_at_first(const struct search *s, struct err *err)
     struct index_work *w = s->w;
     struct batch b = {.depth = LIKELY};
     enum result r = ERR_OK;
-    uint32_t found = w->near_count;
     for (uint32_t i = 0; r == ERR_OK && i < w->around.count; i++)
         r = index_near_add(w, (struct index_near){0, w->around.heap[i].node}, err);
     for (uint32_t i = 0; r == ERR_OK && i < w->near_count; i++) {
         if (!index_set_roomy(&w->seen, 1))
             r = index_set_grow(&w->seen, err);
         if (r == ERR_OK && index_set_add(&w->seen, w->near[i].node))
-            r = add_glanced(s, &b, w->near[i].node, i < found ? KNOWN : LOOKED_AT, err);
+            r = add_glanced(s, &b, w->near[i].node, err);
     }
     return r == ERR_OK ? flush(s, &b, err) : r;
 }
@@ -472,12 +472,15 @@ static enum result look_at_nearer(
     for (uint32_t node = 0; r == ERR_OK && node < w->glance_count; node += KERNEL_BLOCK) {
         uint32_t which = index_glance_nearer(s->ix, p, w, g, node, cosine, index_best_limit(&w->best));
         for (; r == ERR_OK && which; which &= which - 1)
-            r = add_glanced(s, &b, node + (uint32_t)__builtin_ctz(which), LOOKED_AT, err);
+            r = add_glanced(s, &b, node + (uint32_t)__builtin_ctz(which), err);
     }
     return r == ERR_OK ? flush(s, &b, err) : r;
 }
 
-/* The hits that the projection chose tell how near to each other what is left of two rows can be here. */
+/*
+ * The hits tell how near to each other what is left of two rows can be here; also those that the walk has met, because where a few
+ * of what is near are allowed, others are that it has not met.
+ */
 static bool trusted(const struct search *s, const struct index_projection *p, struct index_glancing *g, float cosine)
 {
     const struct index_work *w = s->w;
@@ -536,7 +539,7 @@ static enum result scan_by_glances(struct search *s, struct index_trace *trace, 
 static enum result scan_after_walk(struct search *s, bool finished, struct index_trace *trace, struct err *err)
 {
     const struct index_projection *p = atomic_load(&s->ix->projection);
-    bool worth = s->q->allowed && s->q->k <= GLANCED_K && s->possible > atomic_load(&s->ix->used) / GLANCED_SHARE;
+    bool worth = s->q->allowed && s->q->k <= GLANCED_K && (double)s->possible > GLANCES_BASE + atomic_load(&s->ix->used) / GLANCES_ROWS;
     return p && worth && !finished && first_cosine(s, p) < 1 ? scan_by_glances(s, trace, err) : scan_all(s, LIKELY, trace, err);
 }
 

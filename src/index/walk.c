@@ -15,6 +15,7 @@
 #define STARTS 4
 #define AHEAD 16
 #define CLOCK 128  /* nodes between two looks at the clock */
+#define STEPS 12   /* to where what was asked is */
 #define ENOUGH 100 /* codes, to tell whether hits are where the walk is */
 
 bool index_may_hit(const struct index *ix, const struct index_query *query, uint32_t node)
@@ -203,9 +204,9 @@ enum result index_walk(struct index *ix, struct index_work *w, const struct inde
             break;
         if (!query && (r = index_near_add(w, near, err)) != ERR_OK)
             return r;
-        if (query && ++steps % CLOCK == 0 && (r = index_in_time(query, err)) != ERR_OK)
+        if (++steps % CLOCK == 0 && query && (r = index_in_time(query, err)) != ERR_OK)
             return r;
-        if (w->passed > budget || (w->passed > ENOUGH && (w->offered + 1) * 8.0 < expect * w->passed))
+        if (w->passed > budget || (steps > STEPS && w->passed > ENOUGH && (w->offered + 1) * 8.0 < expect * w->passed))
             return ERR_OK;
         if (!index_set_roomy(&w->seen, INDEX_LINKS) && (r = index_set_grow(&w->seen, err)) != ERR_OK)
             return r;

@@ -141,8 +141,6 @@ static void test_near_copy(void **state)
         assert_int_equal(count, 5);
         assert_int_equal(hits[0].slot, slot);
         glanced += trace.glances > 0;
-        /* The copy says nothing against the projection's word on the others. */
-        assert_true(!trace.glances || trace.codes < ALLOWED / 2);
     }
     assert_true(glanced >= 20);
     index_free(ix);
