@@ -282,6 +282,15 @@ enum kind { RANDOM, NEAR, FAR, RARER, TAGS_NEAR, TAGS_FAR, KINDS };
 
 static const char *const kinds[] = {"random", "near", "far", "rarer", "tags near", "tags far"};
 
+/* A whole number below 2^24. */
+static float next_random(uint64_t *random)
+{
+    *random ^= *random << 13;
+    *random ^= *random >> 7;
+    *random ^= *random << 17;
+    return (float)(*random >> 40);
+}
+
 static double mean(double sum, uint32_t count)
 {
     return count ? sum / count : 0;
@@ -339,10 +348,7 @@ static void rarer(const struct set *s, float *d, double rate)
     float nearby = least(s, d, NEARBY);
     uint64_t random = 88172645463325252u;
     for (uint32_t i = 0; i < s->base_count; i++) {
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        float x = (float)(random >> 40) / (float)(1 << 24);
+        float x = next_random(&random) / (float)(1 << 24);
         /* A tenth of what is near stays as it is; the rest comes after all others. */
         d[i] = d[i] <= nearby && x > 0.1 * rate ? 1 + x : x;
     }
@@ -361,11 +367,8 @@ static void make_filter(const struct set *s, const float *pivot, enum kind kind,
     if (!d)
         fail("out of memory");
     for (uint32_t i = 0; i < s->base_count; i++) {
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        float x = kernel_get()->l2sq_f16(pivot, s->base + (size_t)i * s->dimension, s->dimension);
-        d[i] = kind == RANDOM ? (float)(random >> 40) : kind == FAR ? -x : x;
+        float x = kind == RANDOM ? next_random(&random) : kernel_get()->l2sq_f16(pivot, s->base + (size_t)i * s->dimension, s->dimension);
+        d[i] = kind == FAR ? -x : x;
     }
     if (kind == TAGS_NEAR || kind == TAGS_FAR)
         by_tags(s, kind == TAGS_NEAR, d);

@@ -367,6 +367,17 @@ static enum result rank_collected(const struct search *s, struct err *err)
     return r;
 }
 
+/* `room` for what codes say of the best, which gives the limit, and `most` hits. */
+static enum result begin_scan(const struct search *s, uint32_t room, uint32_t most, struct err *err)
+{
+    struct index_work *w = s->w;
+    enum result r = index_best_init(&w->best, room, s->q->group, err);
+    if (r == ERR_OK)
+        r = index_best_init(&w->final, most, s->q->group, err);
+    w->queue_count = 0;
+    return r == ERR_OK ? index_set_clear(&w->seen, err) : r;
+}
+
 /*
  * Afterwards w->final has the hits. All codes are read before the first vector: in the order of the rows the limit comes down
  * slowly, and up to six times as many vectors would be compared as are in doubt at the end.
@@ -380,12 +391,7 @@ static enum result scan_all(struct search *s, enum depth depth, struct index_tra
     uint64_t most = s->q->k < s->possible ? s->q->k : s->possible;
     trace->scanned = s->complete = true;
     for (uint64_t room = most ? most : 1;; room *= 2) {
-        enum result r = index_best_init(&w->best, (uint32_t)room, s->q->group, err);
-        if (r == ERR_OK)
-            r = index_best_init(&w->final, most ? (uint32_t)most : 1, s->q->group, err);
-        if (r == ERR_OK)
-            r = index_set_clear(&w->seen, err);
-        w->queue_count = 0;
+        enum result r = begin_scan(s, (uint32_t)room, most ? (uint32_t)most : 1, err);
         if (r == ERR_OK)
             r = scan(s, depth, err);
         if (r == ERR_OK)
@@ -509,13 +515,8 @@ static enum result scan_by_glances(struct search *s, struct index_trace *trace, 
     struct index_glancing g;
     const struct index_projection *p = NULL;
     enum result r = keep_found(s, err);
-    w->queue_count = 0;
     if (r == ERR_OK)
-        r = index_best_init(&w->best, s->q->k, s->q->group, err);
-    if (r == ERR_OK)
-        r = index_best_init(&w->final, s->q->k, s->q->group, err);
-    if (r == ERR_OK)
-        r = index_set_clear(&w->seen, err);
+        r = begin_scan(s, s->q->k, s->q->k, err);
     if (r == ERR_OK)
         r = estimate(s, &p, &g, err);
     if (r == ERR_OK)

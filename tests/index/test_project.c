@@ -17,15 +17,28 @@
 #define ALLOWED (ROWS / 3) /* few enough to be elsewhere, too many to be scanned at once */
 #define WORDS ((ROWS + 63) / 64)
 
+static void build(const struct world *w, struct index **ix, unsigned threads)
+{
+    struct index_settings settings = {.dimension = DIMENSION, .threads = threads, .ef_build = 32};
+    assert_int_equal(index_new(&settings, ix, NULL), ERR_OK);
+    world_insert_all(w, *ix);
+    assert_int_equal(index_settle(*ix, 1, NULL), ERR_OK);
+}
+
+static struct index_query ask_under(struct world *w, const float *v, const uint64_t *words)
+{
+    struct index_query q = world_ask(w, v, 5);
+    q.allowed = words;
+    q.allowed_words = WORDS;
+    return q;
+}
+
 static void set_up(struct world *w, struct index **ix, unsigned threads)
 {
     world_init(w, DIMENSION, ROWS);
     for (uint32_t i = 0; i < ROWS; i++)
         w->items[i] = (int64_t)(i / 3);
-    struct index_settings settings = {.dimension = DIMENSION, .threads = threads, .ef_build = 32};
-    assert_int_equal(index_new(&settings, ix, NULL), ERR_OK);
-    world_insert_all(w, *ix);
-    assert_int_equal(index_settle(*ix, 1, NULL), ERR_OK);
+    build(w, ix, threads);
 }
 
 #ifndef __SANITIZE_THREAD__
@@ -133,9 +146,7 @@ static void test_near_copy(void **state)
             v[j] = copy[j] + 0.01f * world_gauss(&w);
         allow_elsewhere(&w, v, words);
         words[slot / 64] |= 1ull << (slot % 64);
-        struct index_query q = world_ask(&w, v, 5);
-        q.allowed = words;
-        q.allowed_words = WORDS;
+        struct index_query q = ask_under(&w, v, words);
         q.ef = i % 2 ? index_ef(5, 0.999f) : 0;
         assert_int_equal(index_search(ix, &q, hits, &count, &trace, NULL), ERR_OK);
         assert_int_equal(count, 5);
@@ -160,10 +171,7 @@ static void test_outliers(void **state)
         v[7] = 1;
         kernel_get()->f32_to_f16(v, world_vector(&w, i), DIMENSION);
     }
-    struct index_settings settings = {.dimension = DIMENSION, .ef_build = 32};
-    assert_int_equal(index_new(&settings, &ix, NULL), ERR_OK);
-    world_insert_all(&w, ix);
-    assert_int_equal(index_settle(ix, 1, NULL), ERR_OK);
+    build(&w, &ix, 0);
     world_check(ix);
     uint64_t words[WORDS];
     double recall = 0;
@@ -176,9 +184,7 @@ static void test_outliers(void **state)
         for (int j = 0; j < DIMENSION; j++)
             v[j] *= 0.5f;
         v[7] += 0.8f;
-        struct index_query q = world_ask(&w, v, 5);
-        q.allowed = words;
-        q.allowed_words = WORDS;
+        struct index_query q = ask_under(&w, v, words);
         recall += world_recall(&w, ix, &q, NULL) / 20;
     }
     assert_true(recall >= 0.97);
@@ -247,9 +253,7 @@ static void test_callbacks(void **state)
         uint32_t count, want;
         world_query(&w, v);
         allow_elsewhere(&w, v, words);
-        struct index_query q = world_ask(&w, v, 5);
-        q.allowed = words;
-        q.allowed_words = WORDS;
+        struct index_query q = ask_under(&w, v, words);
         q.recall = 1;
         q.vector_of = only_thirds;
         assert_int_equal(index_search(ix, &q, hits, &count, NULL, NULL), ERR_OK);
@@ -327,9 +331,7 @@ static void *searcher(void *arg)
         world_query(&own, v);
         for (uint32_t i = 0; i < WORDS; i++)
             words[i] = i < WORDS / 2 ? 0 : ~0ull; /* the half that nobody writes to */
-        struct index_query q = world_ask(&own, v, 5);
-        q.allowed = words;
-        q.allowed_words = WORDS;
+        struct index_query q = ask_under(&own, v, words);
         if (index_search(s->ix, &q, hits, &count, NULL, NULL) != ERR_OK || count != 5)
             atomic_fetch_add(&s->failures, 1);
     }
