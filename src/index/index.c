@@ -85,7 +85,7 @@ static void share(struct index *ix, struct index_work *w, bool defer)
         /* Without memory for its lists a repair waits for the next write. */
         (void)!index_repair(ix, false, NULL);
     if (alone && index_projection_due(ix))
-        (void)!index_project_some(ix, w, PROJECTED, &did, NULL);
+        (void)!index_project_some(ix, w, PROJECTED, false, &did, NULL);
 }
 
 enum result index_insert(struct index *ix, const struct index_row *row, struct err *err)
@@ -185,7 +185,7 @@ enum result index_tend(struct index *ix, unsigned rows, bool *did, struct err *e
         *did = atomic_load(&ix->repairs) != before || !index_repair_due(ix);
     }
     if (r == ERR_OK && !*did && index_projection_due(ix))
-        r = index_project_some(ix, w, PROJECTED, did, err);
+        r = index_project_some(ix, w, PROJECTED, false, did, err);
     index_work_give(ix, w);
     return r;
 }
@@ -243,7 +243,7 @@ static void *thread(void *arg)
         if (r == ERR_OK && !did && index_repair_due(ix))
             r = index_repair(ix, false, NULL);
         else if (r == ERR_OK && !did && index_projection_due(ix))
-            r = index_project_some(ix, w, PROJECTED, &did, NULL);
+            r = index_project_some(ix, w, PROJECTED, false, &did, NULL);
         index_work_give(ix, w);
         /* Others do what is left, or memory is short: look again in a moment. */
         if (r != ERR_OK || !did)
@@ -303,7 +303,7 @@ static enum result project_all(struct index *ix, struct err *err)
     struct index_work *w = NULL;
     enum result r = index_work_take(ix, &w, err);
     for (bool did = true; r == ERR_OK && did && index_projection_due(ix);)
-        r = index_project_some(ix, w, PROJECTED, &did, err);
+        r = index_project_some(ix, w, PROJECTED, true, &did, err);
     index_work_give(ix, w);
     return r;
 }

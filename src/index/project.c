@@ -337,10 +337,12 @@ static enum result go_on(struct index *ix, struct index_work *w, uint32_t rows, 
     return ERR_OK;
 }
 
-enum result index_project_some(struct index *ix, struct index_work *w, uint32_t rows, bool *did, struct err *err)
+enum result index_project_some(struct index *ix, struct index_work *w, uint32_t rows, bool wait, bool *did, struct err *err)
 {
     *did = false;
-    if (pthread_mutex_trylock(&ix->repairing))
+    if (wait)
+        pthread_mutex_lock(&ix->repairing);
+    else if (pthread_mutex_trylock(&ix->repairing))
         return ERR_OK;
     enum result r = ERR_OK;
     if (atomic_load(&ix->next_projection))

@@ -46,8 +46,9 @@ struct index_glancing {
 };
 
 bool index_projection_due(const struct index *ix);
-/* A part of the work, `rows` rows or the beginning; *did is false where there is nothing to do, or others do it. */
-enum result index_project_some(struct index *ix, struct index_work *w, uint32_t rows, bool *did, struct err *err) ERR_MUST_USE;
+/* A part of the work, `rows` rows or the beginning; `wait` for others who do one. *did is false where there is nothing to do, or others do it. */
+enum result index_project_some(
+    struct index *ix, struct index_work *w, uint32_t rows, bool wait, bool *did, struct err *err) ERR_MUST_USE;
 /* The row of a node that is about to be LINKED, into what there is and what is being made. The caller has entered. */
 enum result index_project_node(struct index *ix, uint32_t node, float *work, struct err *err) ERR_MUST_USE;
 void index_projection_free(struct index *ix, struct index_projection *p);
