@@ -45,6 +45,7 @@
 
 #define INDEX_LINKS 63  /* of one node at most: with their number 256 bytes, four cache lines */
 #define INDEX_DEGREE 40 /* what pruning leaves */
+#define INDEX_NEAR 32   /* of those, to what is near; the others rather to what is farther */
 #define INDEX_ENTRIES 1024
 #define INDEX_STRAGGLERS 4096
 #define INDEX_READERS 256

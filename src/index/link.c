@@ -44,18 +44,60 @@ static bool hidden(const struct index *ix, const struct index_near *kept, uint32
     return false;
 }
 
+/* Candidates of a node: those that are kept, in front, and those that are not. */
+struct pruning {
+    const struct index *ix;
+    struct index_near *kept;
+    uint32_t kept_count, rest_count;
+    struct index_near rest[LIMIT_INDEX_EF_BUILD + BYPASSED];
+};
+
+static void consider(struct pruning *p, struct index_near c, uint32_t most)
+{
+    if (p->kept_count < most && !hidden(p->ix, p->kept, p->kept_count, c))
+        p->kept[p->kept_count++] = c;
+    else
+        p->rest[p->rest_count++] = c;
+}
+
+/*
+ * Where more rows are alike than a node has links, and as far from each other as from it, none hides another: its links would
+ * all stay among them, and what leads to them from elsewhere would go with time. So a node that has INDEX_NEAR links to what is
+ * near prefers what is clearly farther for the others; any of that, because the nearest of it would be the same few for all.
+ */
+static void consider_far(struct pruning *p, struct index_near *near, uint32_t count)
+{
+    float limit = ALPHA2 * p->kept[p->kept_count - 1].distance;
+    uint32_t random = p->kept[0].node, first = 0;
+    while (first < count && near[first].distance <= limit)
+        first++;
+    for (uint32_t i = first; i < count; i++) {
+        random = random * 1664525u + 1013904223u;
+        uint32_t other = i + (random >> 8) % (count - i);
+        struct index_near c = near[other];
+        near[other] = near[i];
+        consider(p, c, INDEX_DEGREE);
+    }
+    for (uint32_t i = 0; i < first; i++)
+        consider(p, near[i], INDEX_DEGREE);
+    index_sort_near(p->kept, p->kept_count);
+}
+
 uint32_t index_prune(const struct index *ix, struct index_near *near, uint32_t count)
 {
-    struct index_near rest[LIMIT_INDEX_EF_BUILD + BYPASSED];
-    uint32_t kept = 0, left = 0;
-    for (uint32_t i = 0; i < count; i++)
-        if (kept < INDEX_DEGREE && !hidden(ix, near, kept, near[i]))
-            near[kept++] = near[i];
-        else
-            rest[left++] = near[i];
-    if (left)
-        memcpy(near + kept, rest, left * sizeof *rest);
-    return kept;
+    struct index_near later[LIMIT_INDEX_EF_BUILD + BYPASSED];
+    struct pruning p; /* not all of it: rest is large */
+    uint32_t i = 0;
+    p.ix = ix;
+    p.kept = near;
+    p.kept_count = p.rest_count = 0;
+    for (; i < count && p.kept_count < INDEX_NEAR; i++)
+        consider(&p, near[i], INDEX_NEAR);
+    memcpy(later, near + i, (count - i) * sizeof *later);
+    if (i < count)
+        consider_far(&p, later, count - i);
+    memcpy(near + p.kept_count, p.rest, p.rest_count * sizeof *near);
+    return p.kept_count;
 }
 
 void index_set_links(struct index *ix, uint32_t node, const struct index_near *near, uint32_t count)

@@ -140,6 +140,48 @@ static void test_churn_with_threads(void **state)
     churn(SLOTS, CHURN, 2);
 }
 
+static int compare_floats(const void *a, const void *b)
+{
+    float x = *(const float *)a, y = *(const float *)b;
+    return (x > y) - (x < y);
+}
+
+/* Does a link lead out of the cluster? What is outside is three times as far. */
+static bool leads_out(const struct index *ix, uint32_t node)
+{
+    const struct index_links *l = index_links(ix, node);
+    float d[INDEX_LINKS];
+    uint32_t n = index_link_count(l);
+    for (uint32_t i = 0; i < n; i++)
+        d[i] = index_between(ix, node, index_link(l, i));
+    qsort(d, n, sizeof *d, compare_floats);
+    return n && d[n - 1] > 2 * d[0];
+}
+
+/* Rows of a cluster are as far from each other as from any of it: the links that lead out of it must not go with time. */
+static void test_churn_of_tight_clusters(void **state)
+{
+    struct world w;
+    uint32_t nodes = 0, without = 0;
+    world_init(&w, 256, SLOTS + 1000);
+    struct index *ix = world_index(&w, 2);
+    world_insert_all(&w, ix);
+    for (uint32_t i = 0; i < CHURN; i++)
+        churn_once(&w, ix);
+    assert_int_equal(index_settle(ix, 2, NULL), ERR_OK);
+    for (uint32_t node = 0; node < atomic_load(&ix->used); node++) {
+        if (index_state(index_meta(ix, node)) != INDEX_LINKED)
+            continue;
+        nodes++;
+        without += !leads_out(ix, node);
+    }
+    assert_true(nodes > SLOTS / 3);
+    assert_in_range(without, 0, nodes / 50);
+    assert_true(world_recalls(&w, ix, world_ask(&w, NULL, 10), 60) >= 0.98);
+    index_free(ix);
+    world_free(&w);
+}
+
 static void test_all_deleted(void **state)
 {
     struct world w;
@@ -271,6 +313,7 @@ int main(void)
         cmocka_unit_test(test_churn),
         cmocka_unit_test(test_churn_small),
         cmocka_unit_test(test_churn_with_threads),
+        cmocka_unit_test(test_churn_of_tight_clusters),
         cmocka_unit_test(test_all_deleted),
         cmocka_unit_test(test_deferred),
         cmocka_unit_test(test_checker),
