@@ -93,6 +93,25 @@ static void wait_linked(bool linked)
         usleep(linked ? 100000 : 1000);
 }
 
+/* Until nothing changes any more: the dead are cut out and memory is given back behind the writers. */
+static struct store_stats at_rest(void)
+{
+    struct store_stats last = stats_of(), s = last;
+    for (unsigned same = 0; same < 20; same++) {
+        usleep(100000);
+        s = stats_of();
+        if (s.index.bytes_memory != last.index.bytes_memory || s.index.dead != last.index.dead || s.index.waiting)
+            same = 0;
+        last = s;
+    }
+    return s;
+}
+
+static double bytes_a_record(const struct store_stats *s)
+{
+    return (double)s->index.bytes_memory / (double)s->records;
+}
+
 /* --- searching ------------------------------------------------------------------------------------------ */
 
 static int compare_us(const void *a, const void *b)
@@ -191,10 +210,9 @@ static void measure_beside(const char *what, void *(*beside)(void *), int count)
     pthread_join(thread, NULL);
 }
 
-static void churn(uint64_t changes)
+static void churn(uint64_t changes, double fresh)
 {
     uint64_t seed = 5;
-    struct store_stats before = stats_of();
     int64_t start = clock_now_us();
     for (uint64_t i = 0; i < changes; i += MANY)
         put(&seed, 0, MANY, true);
@@ -202,11 +220,13 @@ static void churn(uint64_t changes)
     wait_linked(true);
     struct store_stats s = stats_of();
     printf("%" PRIu64 " changes: written in %.1f s, linked in %.1f s, recall@10 %.4f, %" PRIu64
-           " records, %" PRIu64 " dead rows, %" PRIu64 " repairs\n"
-           "memory of the index a record: %.0f bytes before, %.0f after\n",
+           " records, %" PRIu64 " dead rows, %" PRIu64 " repairs\n",
         changes, (double)wrote / 1e6, (double)(clock_now_us() - start) / 1e6, recall(), s.records,
-        s.index.dead, s.index.repairs, (double)before.index.bytes_memory / (double)before.records,
-        (double)s.index.bytes_memory / (double)s.records);
+        s.index.dead, s.index.repairs);
+    struct store_stats rest = at_rest();
+    printf("at rest after %.1f s: recall@10 %.4f, %" PRIu64 " dead rows\n"
+           "memory of the index a record: %.0f bytes fresh, %.0f after the changes, %.0f at rest\n",
+        (double)(clock_now_us() - start) / 1e6, recall(), rest.index.dead, fresh, bytes_a_record(&s), bytes_a_record(&rest));
 }
 
 static void restart(const char *folder)
@@ -258,8 +278,7 @@ int main(int argc, char **argv)
     double built = (double)(clock_now_us() - start) / 1e6;
     struct store_stats s = stats_of();
     printf("%" PRIu64 " x %" PRIu32 ": written in %.1f s, linked in %.1f s (%.0f a second); index %.0f bytes a record\n",
-        rows, dimension, wrote, built, (double)rows / built,
-        (double)s.index.bytes_memory / (double)s.records);
+        rows, dimension, wrote, built, (double)rows / built, bytes_a_record(&s));
     fflush(stdout);
     measure("searches alone", 2000);
     printf("recall@10 %.4f\n", recall());
@@ -267,7 +286,7 @@ int main(int argc, char **argv)
     measure_beside("while 1,000 at once are written", write_many, 2000);
     measure_beside("while the index is saved", save, 2000);
     if (changes)
-        churn(changes);
+        churn(changes, bytes_a_record(&s));
     restart(argv[1]);
     store_close(store);
     return 0;

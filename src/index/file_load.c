@@ -163,6 +163,7 @@ static void mend_links(struct index *ix, uint32_t node)
 static void settle_nodes(struct index *ix)
 {
     uint32_t used = atomic_load(&ix->used), mark = used;
+    index_all_taken(ix);
     for (uint32_t node = 0; node < used; node++) {
         struct index_meta *m = index_meta(ix, node);
         mend_links(ix, node);

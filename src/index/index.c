@@ -14,8 +14,9 @@
 #define HELP 4         /* rows a writer links for each that it inserts */
 #define SPARE_SHARE 16 /* one free node for so many rows is no reason to wait */
 #define PROJECTED 1024 /* rows at a time */
+#define MOVED 256
 
-static void dead_now(struct index *ix, uint32_t node)
+static void kill(struct index *ix, uint32_t node)
 {
     struct index_meta *m = index_meta(ix, node);
     uint8_t waiting = INDEX_WAITING;
@@ -26,6 +27,14 @@ static void dead_now(struct index *ix, uint32_t node)
         atomic_fetch_sub(&ix->waiting, 1);
         index_arrived(ix, node);
     }
+}
+
+void index_dead_now(struct index *ix, uint32_t node)
+{
+    kill(ix, node);
+    for (uint32_t i = 0; i < ix->move_count; i++)
+        if (ix->moves[i].to == node)
+            kill(ix, ix->moves[i].from);
 }
 
 /* Fill a node and make it known. */
@@ -52,7 +61,7 @@ static enum result publish(
     uint32_t old = index_node_of(ix, row->slot);
     index_map(ix, row->slot, node);
     if (old != INDEX_NONE)
-        dead_now(ix, old);
+        index_dead_now(ix, old);
     return ERR_OK;
 }
 
@@ -84,6 +93,8 @@ static void share(struct index *ix, struct index_work *w, bool defer)
     if (alone && index_repair_due(ix))
         /* Without memory for its lists a repair waits for the next write. */
         (void)!index_repair(ix, false, NULL);
+    if (alone && index_compaction_due(ix))
+        (void)index_compact_some(ix, MOVED, false);
     if (alone && index_projection_due(ix))
         (void)!index_project_some(ix, w, PROJECTED, false, &did, NULL);
 }
@@ -109,7 +120,7 @@ void index_delete(struct index *ix, uint32_t slot)
     uint32_t node = index_node_of(ix, slot);
     if (node != INDEX_NONE) {
         index_map(ix, slot, INDEX_NONE);
-        dead_now(ix, node);
+        index_dead_now(ix, node);
     }
     pthread_rwlock_unlock(&ix->pause);
     if (ix->settings.tended || !index_repair_due(ix))
@@ -122,9 +133,11 @@ void index_delete(struct index *ix, uint32_t slot)
 
 void index_set_item(struct index *ix, uint32_t slot, int64_t item)
 {
+    pthread_rwlock_rdlock(&ix->pause); /* or it may be moved just now */
     uint32_t node = index_node_of(ix, slot);
     if (node != INDEX_NONE)
         atomic_store(&index_meta(ix, node)->item, item);
+    pthread_rwlock_unlock(&ix->pause);
 }
 
 bool index_find(const struct index *ix, uint32_t slot, uint64_t *stamp, int64_t *item)
@@ -152,7 +165,7 @@ static bool idle(const struct index *ix)
 {
     bool link =
         atomic_load(&ix->waiting) && (atomic_load(&ix->graph) || atomic_load(&ix->live) >= INDEX_GRAPH_FROM);
-    return !link && !index_repair_due(ix) && !index_projection_due(ix);
+    return !link && !index_repair_due(ix) && !index_compaction_due(ix) && !index_projection_due(ix);
 }
 
 bool index_wants_tending(const struct index *ix)
@@ -184,6 +197,8 @@ enum result index_tend(struct index *ix, unsigned rows, bool *did, struct err *e
         r = index_repair(ix, false, err);
         *did = atomic_load(&ix->repairs) != before || !index_repair_due(ix);
     }
+    if (r == ERR_OK && !*did && index_compaction_due(ix))
+        *did = index_compact_some(ix, MOVED, false);
     if (r == ERR_OK && !*did && index_projection_due(ix))
         r = index_project_some(ix, w, PROJECTED, false, did, err);
     index_work_give(ix, w);
@@ -242,6 +257,8 @@ static void *thread(void *arg)
             r = index_link_one(ix, w, &did, NULL);
         if (r == ERR_OK && !did && index_repair_due(ix))
             r = index_repair(ix, false, NULL);
+        else if (r == ERR_OK && !did && index_compaction_due(ix))
+            did = index_compact_some(ix, MOVED, false);
         else if (r == ERR_OK && !did && index_projection_due(ix))
             r = index_project_some(ix, w, PROJECTED, false, &did, NULL);
         index_work_give(ix, w);
@@ -308,6 +325,22 @@ static enum result project_all(struct index *ix, struct err *err)
     return r;
 }
 
+/* Each round moves what the repair of the one before has made room for. */
+static enum result compact_all(struct index *ix, struct err *err)
+{
+    enum result r = ERR_OK;
+    for (bool any = true; r == ERR_OK && any;) {
+        any = false;
+        while (index_compact_some(ix, MOVED, true)) {
+            any = true;
+            if (settle(ix))
+                return err_no_memory(err);
+        }
+        r = any ? index_repair(ix, true, err) : ERR_OK;
+    }
+    return r;
+}
+
 enum result index_settle(struct index *ix, unsigned threads, struct err *err)
 {
     pthread_t helpers[LIMIT_INDEX_THREADS];
@@ -326,26 +359,28 @@ enum result index_settle(struct index *ix, unsigned threads, struct err *err)
     if (failed)
         return err_no_memory(err);
     r = index_repair(ix, true, err);
+    if (r == ERR_OK)
+        r = compact_all(ix, err);
     return r == ERR_OK ? project_all(ix, err) : r;
 }
 
 void index_stats(const struct index *ix, struct index_stats *out)
 {
-    uint32_t used = atomic_load(&ix->used);
+    uint64_t chunks = atomic_load(&ix->standing), used = atomic_load(&ix->used);
+    used = used < chunks * INDEX_CHUNK ? used : chunks * INDEX_CHUNK;
     struct index_stats s = {
         .live = atomic_load(&ix->live),
         .dead = atomic_load(&ix->dead),
         .waiting = atomic_load(&ix->waiting),
         .graph = atomic_load(&ix->graph),
-        .bytes_codes = (uint64_t)used * ix->shape.padded,
-        .bytes_sketches = (uint64_t)used * ix->shape.head_stride,
-        .bytes_links = (uint64_t)used * sizeof(struct index_links),
-        .bytes_rows = (uint64_t)used * sizeof(struct index_meta) +
+        .bytes_codes = used * ix->shape.padded,
+        .bytes_sketches = used * ix->shape.head_stride,
+        .bytes_links = used * sizeof(struct index_links),
+        .bytes_rows = used * sizeof(struct index_meta) +
                       (uint64_t)atomic_load(&ix->slots_end) * sizeof(uint32_t),
         .repairs = atomic_load(&ix->repairs),
     };
-    for (uint32_t i = 0; i < INDEX_CHUNKS && atomic_load(&ix->chunks[i]); i++)
-        s.bytes_memory += ix->shape.chunk_bytes;
+    s.bytes_memory = chunks * ix->shape.chunk_bytes;
     for (uint32_t i = 0; i < INDEX_SLOT_SEGMENTS; i++)
         if (atomic_load(&ix->slots[i]))
             s.bytes_memory += sizeof(uint32_t) << INDEX_SLOT_SHIFT;

@@ -39,8 +39,8 @@ struct index_settings {
     uint32_t dimension; /* 1 to LIMIT_DIMENSION */
     enum index_metric metric;
     /*
-     * Threads of the index's own that link rows into the graph, cut dead ones out, and make the projection
-     * (project.h). With 0 the writers do it themselves: an insert then costs the linking, some tenths of a
+     * Threads of the index's own that link rows into the graph, cut dead ones out, give memory back, and make the
+     * projection (project.h). With 0 the writers do it themselves: an insert then costs the linking, some tenths of a
      * millisecond, and now and then a repair or a part of a projection.
      */
     unsigned threads;
@@ -79,14 +79,14 @@ bool index_find(const struct index *ix, uint32_t slot, uint64_t *stamp, int64_t 
 uint32_t index_slots(const struct index *ix);
 
 /*
- * Bring the graph up to date, with that many threads: link every row that waits, then cut out the dead, then make the projection. For
+ * Bring the graph up to date, with that many threads: link every row that waits, cut out the dead, give back memory, make the projection. For
  * building at once, for tests and benchmarks. Searches and writes may go on.
  */
 enum result index_settle(struct index *ix, unsigned threads, struct err *err) ERR_MUST_USE;
 
 /*
  * For an index that is `tended`: link up to `rows` of the rows that wait, or else cut out the dead where there
- * are too many, or else do a part of a projection. Any number of threads at once. *did is false where there was nothing to do, or others do it.
+ * are too many, or else move rows so that memory can go back, or else do a part of a projection. Any number of threads at once. *did is false where there was nothing to do, or others do it.
  */
 enum result index_tend(struct index *ix, unsigned rows, bool *did, struct err *err) ERR_MUST_USE;
 /*

@@ -48,6 +48,7 @@
 #define INDEX_NEAR 32   /* of those, to what is near; the others rather to what is farther */
 #define INDEX_ENTRIES 1024
 #define INDEX_STRAGGLERS 4096
+#define INDEX_MOVES 64
 #define INDEX_READERS 256
 #define INDEX_IDLE 64
 #define INDEX_LAG 1024 /* rows that may wait before writers help to link */
@@ -83,6 +84,16 @@ struct index_shape {
     uint32_t dimension, padded; /* padded to a multiple of KERNEL_CODES_STEP: also the stride of codes */
     uint32_t head_stride;
     size_t codes_at, heads_at, links_at, meta_at, chunk_bytes; /* in a chunk */
+};
+
+/* Of a chunk. One whose nodes are all free has given its memory back, and reads as zeros, which is what free nodes are. */
+struct index_stock {
+    uint32_t taken, free_from; /* nodes that are not FREE; none before this one is */
+};
+
+/* A row that has two nodes for a moment. */
+struct index_move {
+    uint32_t from, to;
 };
 
 struct index_reader {
@@ -126,9 +137,16 @@ struct index {
 
     pthread_rwlock_t pause;
     pthread_mutex_t repairing;
+    /* Of rows that are being moved to other nodes; changed with `pause` held exclusively, by who holds `repairing`. */
+    struct index_move moves[INDEX_MOVES];
+    uint32_t move_count, move_next;
+    _Atomic uint32_t moved;     /* since the last repair */
+    _Atomic uint64_t compacted; /* repairs + 1 when there was last nothing left to be moved */
+
     pthread_mutex_t mutex; /* of what follows */
-    uint32_t *free_nodes;
-    size_t free_count, free_room;
+    struct index_stock *stocks; /* INDEX_CHUNKS */
+    uint32_t free_count, free_from; /* nodes; no chunk before this one has any */
+    _Atomic uint32_t standing;      /* chunks that are not all free; read without the mutex */
     pthread_cond_t arrival;
     bool stopping;
     pthread_t *threads;
@@ -208,9 +226,15 @@ enum result index_make(
     const struct index_settings *settings, struct index **out, struct err *err) ERR_MUST_USE;
 enum result index_nodes_room(struct index *ix, uint32_t node, struct err *err) ERR_MUST_USE;
 enum result index_slots_room(struct index *ix, uint32_t slot, struct err *err) ERR_MUST_USE;
-/* A node to fill, its chunk in memory. */
+/* A node to fill, its chunk in memory: the lowest that is free, else one more. */
 enum result index_take(struct index *ix, uint32_t *node, struct err *err) ERR_MUST_USE;
-/* DOOMED or never published → FREE. */
+/* A free one below `limit`; false: there is none. */
+bool index_take_below(struct index *ix, uint32_t limit, uint32_t *node);
+/* Of those below `used`. */
+uint32_t index_nodes_in(uint32_t used, uint32_t chunk);
+/* Before index_give(), after a file was read: all nodes are taken. */
+void index_all_taken(struct index *ix);
+/* DOOMED or never published → FREE. Memory of chunks that have nothing else goes back. */
 void index_give(struct index *ix, const uint32_t *nodes, size_t count);
 void index_map(struct index *ix, uint32_t slot, uint32_t node);
 void index_lock_node(struct index_meta *m);
@@ -279,6 +303,19 @@ void index_sort_near(struct index_near *near, size_t count);
 uint32_t index_reach(const struct index *ix, uint32_t used, uint32_t node, uint8_t *seen, uint32_t *order);
 /* Link to what cannot be reached. The caller holds `repairing`. */
 enum result index_rescue(struct index *ix, struct err *err) ERR_MUST_USE;
+
+/* --- compact.c
+ * ------------------------------------------------------------------------------------------------- */
+
+bool index_compaction_due(const struct index *ix);
+/* Move about `rows` rows down; `wait` for a repair that runs. False: there was nothing to move, or nowhere to move it to. */
+bool index_compact_some(struct index *ix, uint32_t rows, bool wait);
+
+/* --- index.c
+ * --------------------------------------------------------------------------------------------------- */
+
+/* The row of a node is replaced or deleted. `pause` is held. */
+void index_dead_now(struct index *ix, uint32_t node);
 
 /* --- repair.c
  * ------------------------------------------------------------------------------------------------- */

@@ -117,22 +117,89 @@ static bool straggle(struct index *ix, uint32_t node)
     return false;
 }
 
+uint32_t index_nodes_in(uint32_t used, uint32_t chunk)
+{
+    uint32_t first = chunk * INDEX_CHUNK;
+    return used <= first ? 0 : used - first < INDEX_CHUNK ? used - first : INDEX_CHUNK;
+}
+
+/* The lowest free node; there is one. Under the mutex. */
+static uint32_t lowest_free(struct index *ix)
+{
+    uint32_t used = atomic_load(&ix->used), c = ix->free_from;
+    while (ix->stocks[c].taken == index_nodes_in(used, c))
+        c++;
+    ix->free_from = c;
+    uint32_t i = ix->stocks[c].free_from;
+    while (index_state(index_meta(ix, c * INDEX_CHUNK + i)) != INDEX_FREE)
+        i++;
+    ix->stocks[c].free_from = i;
+    return c * INDEX_CHUNK + i;
+}
+
+/* Under the mutex. */
+static void count_taken(struct index *ix, uint32_t node)
+{
+    if (ix->stocks[node >> INDEX_CHUNK_SHIFT].taken++ == 0)
+        atomic_fetch_add(&ix->standing, 1);
+    atomic_store(&index_meta(ix, node)->state, INDEX_FILLING);
+}
+
+/* A free node behind the watermark needs a place among the stragglers. Under the mutex. */
+static bool take_free(struct index *ix, uint32_t limit, uint32_t *node)
+{
+    uint32_t n = ix->free_count ? lowest_free(ix) : limit;
+    if (n >= limit || !straggle(ix, n))
+        return false;
+    ix->free_count--;
+    count_taken(ix, n);
+    *node = n;
+    return true;
+}
+
+bool index_take_below(struct index *ix, uint32_t limit, uint32_t *node)
+{
+    pthread_mutex_lock(&ix->mutex);
+    bool took = take_free(ix, limit, node);
+    pthread_mutex_unlock(&ix->mutex);
+    return took;
+}
+
 enum result index_take(struct index *ix, uint32_t *node, struct err *err)
 {
     enum result r = ERR_OK;
     pthread_mutex_lock(&ix->mutex);
     uint32_t n = atomic_load(&ix->used);
-    if (ix->free_count && straggle(ix, ix->free_nodes[ix->free_count - 1])) {
-        n = ix->free_nodes[--ix->free_count];
-        atomic_store(&index_meta(ix, n)->state, INDEX_FILLING);
-    } else if ((r = index_nodes_room(ix, n, err)) == ERR_OK) {
-        atomic_store(&index_meta(ix, n)->state, INDEX_FILLING);
+    if (!take_free(ix, n, node) && (r = index_nodes_room(ix, n, err)) == ERR_OK) {
+        count_taken(ix, n);
         atomic_store(&ix->used, n + 1);
+        *node = n;
     }
     pthread_mutex_unlock(&ix->mutex);
-    if (r == ERR_OK)
-        *node = n;
     return r;
+}
+
+void index_all_taken(struct index *ix)
+{
+    uint32_t used = atomic_load(&ix->used), n;
+    for (uint32_t c = 0; (n = index_nodes_in(used, c)) != 0; c++) {
+        ix->stocks[c].taken = n;
+        atomic_fetch_add(&ix->standing, 1);
+    }
+}
+
+static void free_now(struct index *ix, uint32_t node)
+{
+    uint32_t c = node >> INDEX_CHUNK_SHIFT, i = node & (INDEX_CHUNK - 1);
+    struct index_stock *stock = &ix->stocks[c];
+    atomic_store(&index_meta(ix, node)->state, INDEX_FREE);
+    ix->free_count++;
+    ix->free_from = c < ix->free_from ? c : ix->free_from;
+    stock->free_from = i < stock->free_from ? i : stock->free_from;
+    if (--stock->taken == 0) {
+        atomic_fetch_sub(&ix->standing, 1);
+        (void)madvise(index_chunk(ix, node), ix->shape.chunk_bytes, MADV_DONTNEED);
+    }
 }
 
 void index_give(struct index *ix, const uint32_t *nodes, size_t count)
@@ -143,20 +210,10 @@ void index_give(struct index *ix, const uint32_t *nodes, size_t count)
         atomic_store(&m->dead, 0);
         atomic_store(&m->sketched, 0);
         atomic_store(&index_links(ix, nodes[i])->count, 0);
-        atomic_store(&m->state, INDEX_FREE);
     }
     pthread_mutex_lock(&ix->mutex);
-    if (ix->free_count + count > ix->free_room) {
-        size_t room = (ix->free_count + count) * 2;
-        uint32_t *list = realloc(ix->free_nodes, room * sizeof *list);
-        if (list) {
-            ix->free_nodes = list;
-            ix->free_room = room;
-        }
-    }
-    /* Without memory for the list a node is lost until the file is loaded again; nothing else is. */
-    for (size_t i = 0; i < count && ix->free_count < ix->free_room; i++)
-        ix->free_nodes[ix->free_count++] = nodes[i];
+    for (size_t i = 0; i < count; i++)
+        free_now(ix, nodes[i]);
     pthread_mutex_unlock(&ix->mutex);
 }
 
@@ -204,9 +261,10 @@ enum result index_make(const struct index_settings *settings, struct index **out
     size_t floats = round_up(2 * (size_t)ix->shape.padded * sizeof(float), 64);
     ix->chunks = calloc(INDEX_CHUNKS, sizeof *ix->chunks);
     ix->slots = calloc(INDEX_SLOT_SEGMENTS, sizeof *ix->slots);
+    ix->stocks = calloc(INDEX_CHUNKS, sizeof *ix->stocks);
     ix->flips = aligned_alloc(64, floats);
     ix->centre = aligned_alloc(64, floats / 2);
-    if (!ix->chunks || !ix->slots || !ix->flips || !ix->centre) {
+    if (!ix->chunks || !ix->slots || !ix->stocks || !ix->flips || !ix->centre) {
         index_free(ix);
         return err_no_memory(err);
     }
@@ -243,7 +301,7 @@ void index_free(struct index *ix)
     free(ix->slots);
     free(ix->flips);
     free(ix->centre);
-    free(ix->free_nodes);
+    free(ix->stocks);
     free(ix->threads);
     free(ix);
 }

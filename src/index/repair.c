@@ -31,7 +31,8 @@ static bool too_many_dead(const struct index *ix, uint32_t share)
 bool index_repair_due(const struct index *ix)
 {
     uint32_t rescued = atomic_load(&ix->rescued);
-    return too_many_dead(ix, DUE_SHARE) || atomic_load(&ix->linked) > rescued + rescued / 4 + RESCUE_EARLY;
+    bool moved = atomic_load(&ix->moved) && atomic_load(&ix->compacted) == atomic_load(&ix->repairs) + 1;
+    return moved || too_many_dead(ix, DUE_SHARE) || atomic_load(&ix->linked) > rescued + rescued / 4 + RESCUE_EARLY;
 }
 
 bool index_repair_overdue(const struct index *ix)
@@ -191,6 +192,7 @@ static void forget_links(struct index *ix, uint32_t node)
 static enum result run(struct pass *pass, struct err *err)
 {
     struct index *ix = pass->ix;
+    atomic_store(&ix->moved, 0);
     enum result r = doom(pass, err);
     atomic_store(&ix->unsure, true);
     replace_entries(ix);
