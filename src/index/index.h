@@ -134,7 +134,7 @@ struct index_query {
 
 /* How a search went; for tuning and tests. */
 struct index_trace {
-    uint32_t glances, sketches, codes, vectors; /* rows looked at through each */
+    uint32_t glances, sketches, codes, vectors; /* rows looked at through each, but for those that tell where a walk starts by glances */
     bool walked, scanned;
 };
 

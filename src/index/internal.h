@@ -47,6 +47,7 @@
 #define INDEX_DEGREE 40 /* what pruning leaves */
 #define INDEX_NEAR 32   /* of those, to what is near; the others rather to what is farther */
 #define INDEX_ENTRIES 1024
+#define INDEX_LONELY 1024
 #define INDEX_STRAGGLERS 4096
 #define INDEX_MOVES 64
 #define INDEX_READERS 256
@@ -120,6 +121,8 @@ struct index {
     _Atomic uint32_t stragglers[INDEX_STRAGGLERS];
     _Atomic uint32_t entry_count;
     _Atomic uint32_t entries[INDEX_ENTRIES];
+    _Atomic uint32_t lonely_count;
+    _Atomic uint32_t lonely[INDEX_LONELY]; /* nodes that had no room anywhere for a link to them (rescue.c); not in the file */
     _Atomic uint32_t live, dead, linked, waiting;
     _Atomic uint32_t rescued; /* how many were linked when it was last made sure that all can be reached */
     _Atomic bool unsure;      /* links were cut since */

@@ -92,6 +92,17 @@ static inline float index_best_limit(const struct index_best *best)
 /* Nearest first; no offers after this. */
 void index_best_sort(struct index_best *best);
 
+/* Into `most` nearest ones, nearest first, of which there are `count`. Returns how many there are now. */
+static inline uint32_t index_keep_near(struct index_near *near, uint32_t count, uint32_t most, struct index_near n)
+{
+    if (count == most && n.distance >= near[most - 1].distance)
+        return count;
+    uint32_t at = count < most ? count++ : most - 1;
+    for (; at > 0 && near[at - 1].distance > n.distance; at--)
+        near[at] = near[at - 1];
+    near[at] = n;
+    return count;
+}
 enum result index_near_add(struct index_work *w, struct index_near n, struct err *err) ERR_MUST_USE;
 
 #endif

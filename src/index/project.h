@@ -33,7 +33,10 @@ struct index_projected {
 
 struct index_projection {
     float *basis; /* INDEX_COMPONENTS · padded, of rotated vectors; rows of unit length, at right angles, or zero */
+    int8_t *codes; /* the same in bytes, for what need not be exact; times scales[] */
+    float scales[INDEX_COMPONENTS];
     float steps[INDEX_COMPONENTS]; /* of one in a byte; 64 is zero */
+    bool telling;                  /* what there is of rows is mostly in the components, not in what they leave */
     float spread;                  /* of estimates, as the cosine between what is left of query and row: one standard deviation */
     uint32_t linked;               /* rows when it was begun */
     _Atomic(struct index_projected *) chunks[INDEX_CHUNKS];
@@ -54,6 +57,13 @@ enum result index_project_node(struct index *ix, uint32_t node, float *work, str
 void index_projection_free(struct index *ix, struct index_projection *p);
 /* Does it say of the node what it should? For check.c, while nobody writes. */
 bool index_projected_right(const struct index *ix, const struct index_projection *p, uint32_t node, float *work);
+
+/*
+ * For a walk: the `most` nearest of a sample that is spread over all rows, by their components, nearest first. Returns how many. All
+ * were LINKED.
+ */
+uint32_t index_glance_sample(
+    const struct index *ix, const struct index_projection *p, const struct index_probe *probe, struct index_near *near, uint32_t most);
 
 #define INDEX_ALL_COSINES 1e6f /* as `cosine`: every row that has an estimate */
 /* The probe was made by index_probe_query(). */

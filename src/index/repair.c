@@ -106,6 +106,19 @@ static void replace_entries(struct index *ix)
     pthread_mutex_unlock(&ix->mutex);
 }
 
+static void forget_lonely(struct index *ix)
+{
+    pthread_mutex_lock(&ix->mutex);
+    uint32_t count = atomic_load(&ix->lonely_count), kept = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t node = atomic_load(&ix->lonely[i]);
+        if (index_state(index_meta(ix, node)) == INDEX_LINKED)
+            atomic_store(&ix->lonely[kept++], node);
+    }
+    atomic_store(&ix->lonely_count, kept);
+    pthread_mutex_unlock(&ix->mutex);
+}
+
 static void add_candidate(
     struct index *ix, uint32_t node, uint32_t other, struct index_near *near, uint32_t *count)
 {
@@ -196,6 +209,7 @@ static enum result run(struct pass *pass, struct err *err)
     enum result r = doom(pass, err);
     atomic_store(&ix->unsure, true);
     replace_entries(ix);
+    forget_lonely(ix);
     index_quiet(ix);
     uint32_t used = atomic_load(&ix->used);
     for (uint32_t node = 0; node < used; node++)

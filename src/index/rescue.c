@@ -6,29 +6,26 @@
  */
 #include "index/pool.h"
 
+static void mark(uint32_t used, uint32_t node, uint8_t *seen, uint32_t *order, uint32_t *count)
+{
+    if (node < used && !seen[node]) {
+        seen[node] = 1;
+        order[(*count)++] = node;
+    }
+}
+
 uint32_t index_reach(const struct index *ix, uint32_t used, uint32_t node, uint8_t *seen, uint32_t *order)
 {
     uint32_t count = 0;
-    for (uint32_t i = 0, n = atomic_load(&ix->entry_count); i < n; i++) {
-        uint32_t entry = atomic_load(&ix->entries[i]);
-        if (entry < used && !seen[entry]) {
-            seen[entry] = 1;
-            order[count++] = entry;
-        }
-    }
-    if (node != INDEX_NONE && !seen[node]) {
-        seen[node] = 1;
-        order[count++] = node;
-    }
+    for (uint32_t i = 0, n = atomic_load(&ix->entry_count); i < n; i++)
+        mark(used, atomic_load(&ix->entries[i]), seen, order, &count);
+    for (uint32_t i = 0, n = atomic_load(&ix->lonely_count); i < n; i++)
+        mark(used, atomic_load(&ix->lonely[i]), seen, order, &count);
+    mark(used, node, seen, order, &count);
     for (uint32_t at = 0; at < count; at++) {
         const struct index_links *l = index_links(ix, order[at]);
-        for (uint32_t i = 0, n = index_link_count(l); i < n; i++) {
-            uint32_t to = index_link(l, i);
-            if (to < used && !seen[to]) {
-                seen[to] = 1;
-                order[count++] = to;
-            }
-        }
+        for (uint32_t i = 0, n = index_link_count(l); i < n; i++)
+            mark(used, index_link(l, i), seen, order, &count);
     }
     return count;
 }
@@ -45,13 +42,12 @@ static enum result link_to(struct index *ix, struct index_work *w, uint32_t node
         if (from < used && seen[from] && from != node && index_append_link(ix, from, node))
             return ERR_OK;
     }
-    /* Nowhere near is room. Walks start from it as well, if there is room for that; else it waits for better
-     * times. */
+    /* Nowhere near is room. Walks look at it besides, if there is room for that; else it waits for better times. */
     pthread_mutex_lock(&ix->mutex);
-    uint32_t count = atomic_load(&ix->entry_count);
-    if (count < INDEX_ENTRIES) {
-        atomic_store_explicit(&ix->entries[count], node, memory_order_release);
-        atomic_store_explicit(&ix->entry_count, count + 1, memory_order_release);
+    uint32_t count = atomic_load(&ix->lonely_count);
+    if (count < INDEX_LONELY) {
+        atomic_store_explicit(&ix->lonely[count], node, memory_order_release);
+        atomic_store_explicit(&ix->lonely_count, count + 1, memory_order_release);
     }
     pthread_mutex_unlock(&ix->mutex);
     return ERR_OK;

@@ -130,6 +130,13 @@ static float code_doubt(const struct search *s, uint32_t node)
     return ERRORS * 2 * sqrtf(e2) + 1e-6f * (p->norm2 + h->norm2);
 }
 
+static void prefetch_vector(const struct search *s, uint32_t node)
+{
+    const uint16_t *vector = s->q->vector_of(s->q->user, index_meta(s->ix, node)->slot);
+    if (vector)
+        index_prefetch(vector, s->ix->shape.dimension * sizeof *vector);
+}
+
 static enum result rank_all(const struct search *s, struct err *err)
 {
     struct index_work *w = s->w;
@@ -141,7 +148,7 @@ static enum result rank_all(const struct search *s, struct err *err)
         if (c->distance - doubt > index_best_limit(&w->final))
             break;
         if (i + 1 < w->best.count && i + 1 < s->q->k)
-            __builtin_prefetch(s->q->vector_of(s->q->user, index_meta(s->ix, c[1].node)->slot));
+            prefetch_vector(s, c[1].node);
         r = rank(s, c->node, err);
         if (r == ERR_OK && c->other != INDEX_NONE && c->other_distance - doubt <= c->distance + doubt)
             r = rank(s, c->other, err);
@@ -340,13 +347,6 @@ static uint64_t count_allowed(const struct index_query *q)
     for (size_t i = 0; i < q->allowed_words; i++)
         n += (uint64_t)__builtin_popcountll(q->allowed[i]);
     return n;
-}
-
-static void prefetch_vector(const struct search *s, uint32_t node)
-{
-    const uint16_t *vector = s->q->vector_of(s->q->user, index_meta(s->ix, node)->slot);
-    if (vector)
-        index_prefetch(vector, s->ix->shape.dimension * sizeof *vector);
 }
 
 /* What the scan collected, by vectors, those first that may be nearest. */

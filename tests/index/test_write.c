@@ -182,6 +182,53 @@ static void test_churn_of_tight_clusters(void **state)
     world_free(&w);
 }
 
+static void cut_links_to(struct index *ix, uint32_t to)
+{
+    for (uint32_t node = 0; node < atomic_load(&ix->used); node++) {
+        const struct index_links *l = index_links(ix, node);
+        struct index_near kept[INDEX_LINKS];
+        uint32_t count = 0, n = index_link_count(l);
+        for (uint32_t i = 0; i < n; i++)
+            if (index_link(l, i) != to)
+                kept[count++].node = index_link(l, i);
+        if (count < n)
+            index_set_links(ix, node, kept, count);
+    }
+    assert_int_equal(atomic_load(&index_meta(ix, to)->indegree), 0);
+}
+
+/* Nobody links to a row: it is lost, until it is rescued; or it is one of those that have no place anywhere. */
+static void test_lonely(void **state)
+{
+    struct world w;
+    float d;
+    world_init(&w, 48, SLOTS / 2 + 1000);
+    struct index *ix = world_index(&w, 0);
+    world_insert_all(&w, ix);
+    assert_int_equal(index_settle(ix, 1, NULL), ERR_OK);
+    uint32_t slot = w.count - 1, node = index_node_of(ix, slot); /* too late for the sample where walks start */
+    cut_links_to(ix, node);
+    assert_int_not_equal(nearest(&w, ix, slot, &d), slot);
+    atomic_store(&ix->lonely[0], node);
+    atomic_store(&ix->lonely_count, 1);
+    assert_int_equal(nearest(&w, ix, slot, &d), slot);
+    world_check(ix);
+    atomic_store(&ix->lonely_count, 0);
+    assert_int_not_equal(nearest(&w, ix, slot, &d), slot);
+    assert_int_equal(index_repair(ix, true, NULL), ERR_OK);
+    assert_int_equal(nearest(&w, ix, slot, &d), slot);
+    assert_int_equal(atomic_load(&ix->lonely_count), 0); /* there was room */
+
+    atomic_store(&ix->lonely[0], node);
+    atomic_store(&ix->lonely_count, 1);
+    index_delete(ix, slot);
+    assert_int_equal(index_repair(ix, true, NULL), ERR_OK);
+    assert_int_equal(atomic_load(&ix->lonely_count), 0);
+    world_check(ix);
+    index_free(ix);
+    world_free(&w);
+}
+
 static void test_all_deleted(void **state)
 {
     struct world w;
@@ -314,6 +361,7 @@ int main(void)
         cmocka_unit_test(test_churn_small),
         cmocka_unit_test(test_churn_with_threads),
         cmocka_unit_test(test_churn_of_tight_clusters),
+        cmocka_unit_test(test_lonely),
         cmocka_unit_test(test_all_deleted),
         cmocka_unit_test(test_deferred),
         cmocka_unit_test(test_checker),
