@@ -8,7 +8,10 @@
 #define SAMPLE 2048
 #define SAMPLE_FLOATS (4 * LIMIT_MIB) /* at most, so that few rows of many dimensions do not take half a gigabyte */
 #define ROUNDS 5
-#define SAMPLED 128 /* blocks, at most, that are looked at for where a walk starts */
+#define SAMPLED 128 /* blocks, about, that are looked at for where a walk starts */
+#define ALL_ROWS ((1u << KERNEL_BLOCK) - 1)
+#define BINS 128
+#define NEARBY_SHARE 8 /* one of so many rows is near */
 #define TELLING 0.25f /* of the variance; vectors of pictures have 0.4 to 0.55 in their components */
 #define RANGE 5.0f /* standard deviations that a byte covers on either side */
 #define ZERO 64
@@ -407,29 +410,6 @@ static void init_roughly(const struct index *ix, const struct index_projection *
     set_components(p, probe, y, g);
 }
 
-uint32_t index_glance_sample(
-    const struct index *ix, const struct index_projection *p, const struct index_probe *probe, struct index_near *near, uint32_t most)
-{
-    struct index_glancing g;
-    float distances[KERNEL_BLOCK];
-    uint32_t used = atomic_load_explicit(&ix->used, memory_order_acquire), count = 0;
-    uint32_t step = (used / (SAMPLED * KERNEL_BLOCK) + 1) * KERNEL_BLOCK;
-    init_roughly(ix, p, probe, &g);
-    for (uint32_t node = 0; node < used; node += step) {
-        const struct index_projected *c = chunk_of(p, node);
-        if (!c)
-            continue;
-        g.kernel.limit = count == most ? near[most - 1].distance : __builtin_inff();
-        uint32_t hits = ix->codes->glance(&c->rows[node % INDEX_CHUNK / KERNEL_BLOCK], &g.kernel, (1u << KERNEL_BLOCK) - 1, distances);
-        for (; hits; hits &= hits - 1) {
-            uint32_t i = (uint32_t)__builtin_ctz(hits);
-            if (node + i < used && index_state(index_meta(ix, node + i)) == INDEX_LINKED)
-                count = index_keep_near(near, count, most, (struct index_near){distances[i], node + i});
-        }
-    }
-    return count;
-}
-
 /* Of so many slots from this one on, in one word. */
 static uint32_t allowed_from(const struct index_query *query, uint32_t slot, uint32_t count)
 {
@@ -448,6 +428,89 @@ static uint32_t allowed_of(const struct index_projected *c, uint32_t block, cons
         mask |= allowed_from(query, atomic_load_explicit(&c->slots[block * KERNEL_BLOCK + i], memory_order_relaxed), 1) << i;
     }
     return mask;
+}
+
+/* Between two blocks of the sample. */
+static uint32_t sample_step(uint32_t used)
+{
+    return (used / (SAMPLED * KERNEL_BLOCK) + 1) * KERNEL_BLOCK;
+}
+
+uint32_t index_glance_sample(
+    const struct index *ix, const struct index_projection *p, const struct index_probe *probe, struct index_near *near, uint32_t most)
+{
+    struct index_glancing g;
+    float distances[KERNEL_BLOCK];
+    uint32_t used = atomic_load_explicit(&ix->used, memory_order_acquire), count = 0;
+    init_roughly(ix, p, probe, &g);
+    for (uint32_t node = 0; node < used; node += sample_step(used)) {
+        const struct index_projected *c = chunk_of(p, node);
+        if (!c)
+            continue;
+        g.kernel.limit = count == most ? near[most - 1].distance : __builtin_inff();
+        uint32_t hits = ix->codes->glance(&c->rows[node % INDEX_CHUNK / KERNEL_BLOCK], &g.kernel, ALL_ROWS, distances);
+        for (; hits; hits &= hits - 1) {
+            uint32_t i = (uint32_t)__builtin_ctz(hits);
+            if (node + i < used && index_state(index_meta(ix, node + i)) == INDEX_LINKED)
+                count = index_keep_near(near, count, most, (struct index_near){distances[i], node + i});
+        }
+    }
+    return count;
+}
+
+/* Rows by their distance, in bins of equal width: how many there are in each, and how many of them are allowed. */
+struct histogram {
+    float least, width;
+    uint32_t all[BINS], allowed[BINS];
+};
+
+static void count_in(struct histogram *h, float distance, bool allowed)
+{
+    float at = (distance - h->least) / h->width;
+    uint32_t bin = at < BINS - 1 ? (uint32_t)at : BINS - 1;
+    h->all[bin]++;
+    h->allowed[bin] += allowed;
+}
+
+static bool rare_nearby(const struct histogram *h, uint32_t count, double expect)
+{
+    uint32_t all = 0, allowed = 0;
+    for (uint32_t i = 0; i < BINS && all < count / NEARBY_SHARE; i++) {
+        all += h->all[i];
+        allowed += h->allowed[i];
+    }
+    return (allowed + 1) * 8.0 < expect * all;
+}
+
+bool index_glance_elsewhere(
+    const struct index *ix, const struct index_projection *p, const struct index_probe *probe, const struct index_query *query, double expect)
+{
+    struct index_glancing g;
+    float distances[2 * SAMPLED * KERNEL_BLOCK], most = 0;
+    uint16_t allowed[2 * SAMPLED];
+    uint32_t used = atomic_load_explicit(&ix->used, memory_order_acquire), blocks = 0;
+    struct histogram h = {.least = __builtin_inff()};
+    init_roughly(ix, p, probe, &g);
+    g.kernel.limit = 0;
+    for (uint32_t node = 0; node < used && blocks < 2 * SAMPLED; node += sample_step(used)) {
+        const struct index_projected *c = chunk_of(p, node);
+        uint32_t block = node % INDEX_CHUNK / KERNEL_BLOCK;
+        float *near = distances + (size_t)blocks * KERNEL_BLOCK;
+        if (!c || !atomic_load_explicit(&c->homes[block].first, memory_order_relaxed))
+            continue;
+        allowed[blocks++] = (uint16_t)allowed_of(c, block, query);
+        (void)ix->codes->glance(&c->rows[block], &g.kernel, ALL_ROWS, near);
+        for (uint32_t i = 0; i < KERNEL_BLOCK; i++) {
+            h.least = near[i] < h.least ? near[i] : h.least;
+            most = near[i] > most ? near[i] : most;
+        }
+    }
+    h.width = (most - h.least) / BINS;
+    if (!(h.width > 0))
+        return false;
+    for (uint32_t i = 0; i < blocks * KERNEL_BLOCK; i++)
+        count_in(&h, distances[i], allowed[i / KERNEL_BLOCK] >> i % KERNEL_BLOCK & 1);
+    return rare_nearby(&h, blocks * KERNEL_BLOCK, expect);
 }
 
 static enum result make_room(struct index_work *w, uint32_t nodes, struct err *err)

@@ -65,6 +65,13 @@ bool index_projected_right(const struct index *ix, const struct index_projection
 uint32_t index_glance_sample(
     const struct index *ix, const struct index_projection *p, const struct index_probe *probe, struct index_near *near, uint32_t most);
 
+/*
+ * Are far fewer of the rows that are near allowed than the share `expect`, an eighth of it at most? By the same sample: then a walk
+ * would be in vain.
+ */
+bool index_glance_elsewhere(
+    const struct index *ix, const struct index_projection *p, const struct index_probe *probe, const struct index_query *query, double expect);
+
 #define INDEX_ALL_COSINES 1e6f /* as `cosine`: every row that has an estimate */
 /* The probe was made by index_probe_query(). */
 void index_glancing_init(const struct index *ix, const struct index_projection *p, const struct index_probe *probe, struct index_glancing *g);

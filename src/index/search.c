@@ -32,7 +32,7 @@
 #define WALK_BASE 600.0 /* what a walk costs, in sketches looked at, at ef = 0 … */
 #define WALK_EF 18.0    /* … and for each of ef more */
 #define CODE_COST 4.0   /* a code against a sketch */
-#define SPARE 4         /* allowed candidates beyond k that a walk keeps at least, for the order by codes is not the true one */
+#define SPARE 2         /* allowed candidates beyond k that a walk keeps at least, for the order by codes is not the true one */
 
 /* Of the scan by glances. */
 #define GLANCED 22       /* rows beyond k whose codes are read first, those that the projection thinks nearest */
@@ -537,11 +537,18 @@ static enum result scan_by_glances(struct search *s, struct index_trace *trace, 
     return r;
 }
 
-static enum result scan_after_walk(struct search *s, bool finished, struct index_trace *trace, struct err *err)
+/* Is a scan by glances less work than one of all allowed rows? */
+static bool glances_pay(const struct search *s)
 {
     const struct index_projection *p = atomic_load(&s->ix->projection);
-    bool worth = s->q->allowed && s->q->k <= GLANCED_K && (double)s->possible > GLANCES_BASE + atomic_load(&s->ix->used) / GLANCES_ROWS;
-    return p && worth && !finished && first_cosine(s, p) < 1 ? scan_by_glances(s, trace, err) : scan_all(s, LIKELY, trace, err);
+    return p && s->q->allowed && s->q->k <= GLANCED_K && first_cosine(s, p) < 1 &&
+           (double)s->possible > GLANCES_BASE + atomic_load(&s->ix->used) / GLANCES_ROWS;
+}
+
+static bool in_vain(const struct search *s, double expect)
+{
+    const struct index_projection *p = atomic_load(&s->ix->projection);
+    return p && p->telling && glances_pay(s) && index_glance_elsewhere(s->ix, p, &s->w->probe, s->q, expect);
 }
 
 static enum result find(struct search *s, struct index_trace *trace, struct err *err)
@@ -554,11 +561,13 @@ static enum result find(struct search *s, struct index_trace *trace, struct err 
     bool finished = false;
     double budget = s->q->allowed ? (double)s->possible / CODE_COST : (double)UINT32_MAX;
     double expect = s->q->allowed ? (double)s->possible / (double)(live + 1) : 0;
-    trace->walked = true;
     s->w->aside.count = 0;
     enum result r = begin_best(s, err);
     if (r == ERR_OK && s->q->allowed)
         r = index_best_init(&s->w->around, s->ef, false, err);
+    if (r == ERR_OK && s->q->allowed && in_vain(s, expect))
+        return scan_by_glances(s, trace, err);
+    trace->walked = true;
     if (r == ERR_OK)
         r = scan_waiting(s, err);
     if (r == ERR_OK)
@@ -566,7 +575,7 @@ static enum result find(struct search *s, struct index_trace *trace, struct err 
     if (r == ERR_OK)
         add_aside(s);
     if (r == ERR_OK && (!finished || s->w->best.count < s->q->k))
-        r = scan_after_walk(s, finished, trace, err);
+        r = !finished && glances_pay(s) ? scan_by_glances(s, trace, err) : scan_all(s, LIKELY, trace, err);
     return r;
 }
 

@@ -49,20 +49,13 @@ static int compare(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* A third of the rows, those around a row that is far from what will be asked: other clusters than that of the query. */
-static void allow_elsewhere(struct world *w, const float *query, uint64_t *words)
+/* A third of the rows: those that are nearest by `sign` times their distance to v. */
+static void allow_third(struct world *w, const float *v, float sign, uint64_t *words)
 {
-    float *d = malloc(ROWS * sizeof *d), *sorted = malloc(ROWS * sizeof *sorted), v[DIMENSION];
+    float *d = malloc(ROWS * sizeof *d), *sorted = malloc(ROWS * sizeof *sorted);
     assert_true(d && sorted);
-    uint32_t pivot = 0;
-    for (int i = 0; i < 50; i++) {
-        uint32_t slot = world_random(w) % ROWS;
-        if (world_distance(w, query, slot) > world_distance(w, query, pivot))
-            pivot = slot;
-    }
-    kernel_get()->f16_to_f32(world_vector(w, pivot), v, DIMENSION);
     for (uint32_t i = 0; i < ROWS; i++)
-        d[i] = sorted[i] = world_distance(w, v, i);
+        d[i] = sorted[i] = sign * world_distance(w, v, i);
     qsort(sorted, ROWS, sizeof *sorted, compare);
     memset(words, 0, WORDS * sizeof *words);
     for (uint32_t i = 0; i < ROWS; i++)
@@ -70,6 +63,20 @@ static void allow_elsewhere(struct world *w, const float *query, uint64_t *words
             words[i / 64] |= 1ull << (i % 64);
     free(d);
     free(sorted);
+}
+
+/* Those around a row that is far from what will be asked: other clusters than that of the query. */
+static void allow_elsewhere(struct world *w, const float *query, uint64_t *words)
+{
+    float v[DIMENSION];
+    uint32_t pivot = 0;
+    for (int i = 0; i < 50; i++) {
+        uint32_t slot = world_random(w) % ROWS;
+        if (world_distance(w, query, slot) > world_distance(w, query, pivot))
+            pivot = slot;
+    }
+    kernel_get()->f16_to_f32(world_vector(w, pivot), v, DIMENSION);
+    allow_third(w, v, 1, words);
 }
 
 /* Of those searches whose walk was in vain. */
@@ -154,6 +161,41 @@ static void test_near_copy(void **state)
         glanced += trace.glances > 0;
     }
     assert_true(glanced >= 20);
+    index_free(ix);
+    world_free(&w);
+}
+
+/* Nothing near is allowed, which the sample tells before any walk. A near-copy that is allowed all the same is found. */
+static void test_farthest(void **state)
+{
+    struct world w;
+    struct index *ix;
+    uint64_t words[WORDS];
+    float v[DIMENSION];
+    unsigned glanced = 0;
+    double recall = 0;
+    set_up(&w, &ix, 0);
+    assert_true(atomic_load(&ix->projection)->telling);
+    assert_true(world_recalls(&w, ix, world_ask(&w, NULL, 10), 60) >= 0.98); /* starts by the sample, too */
+    for (uint32_t i = 0; i < 40; i++) {
+        struct index_trace trace;
+        struct index_hit hits[5];
+        uint32_t count, slot = world_random(&w) % ROWS;
+        kernel_get()->f16_to_f32(world_vector(&w, slot), v, DIMENSION);
+        for (int j = 0; j < DIMENSION; j++)
+            v[j] += 0.01f * world_gauss(&w);
+        allow_third(&w, v, -1, words);
+        struct index_query q = ask_under(&w, v, words);
+        recall += world_recall(&w, ix, &q, &trace) / 40;
+        assert_true(trace.scanned);
+        glanced += trace.glances && !trace.walked;
+        words[slot / 64] |= 1ull << (slot % 64);
+        assert_int_equal(index_search(ix, &q, hits, &count, &trace, NULL), ERR_OK);
+        assert_int_equal(count, 5);
+        assert_int_equal(hits[0].slot, slot);
+    }
+    assert_true(glanced >= 30);
+    assert_true(recall >= 0.95);
     index_free(ix);
     world_free(&w);
 }
@@ -376,6 +418,7 @@ int main(void)
 #ifndef __SANITIZE_THREAD__
         cmocka_unit_test(test_elsewhere),
         cmocka_unit_test(test_near_copy),
+        cmocka_unit_test(test_farthest),
         cmocka_unit_test(test_outliers),
         cmocka_unit_test(test_writes),
         cmocka_unit_test(test_callbacks),
