@@ -128,6 +128,27 @@ static void check_counts(struct check *c, uint8_t *seen, uint32_t *order)
         problem(c, "%u rows of the graph cannot be reached.", lost);
 }
 
+static void check_stocks(struct check *c)
+{
+    struct index *ix = c->ix;
+    uint32_t used = atomic_load(&ix->used), standing = 0, end = 0, free_count = 0;
+    pthread_mutex_lock(&ix->mutex);
+    for (uint32_t chunk = 0, n; (n = index_nodes_in(used, chunk)) != 0; chunk++) {
+        uint32_t taken = 0;
+        for (uint32_t i = 0; i < n; i++)
+            taken += index_state(index_meta(ix, chunk * INDEX_CHUNK + i)) != INDEX_FREE;
+        if (taken != ix->stocks[chunk].taken)
+            problem(c, "Chunk %u has %u nodes that are not free, but counts %u.", chunk, taken, ix->stocks[chunk].taken);
+        free_count += n - taken;
+        standing += taken != 0;
+        end = taken ? chunk + 1 : end;
+    }
+    if (free_count != ix->free_count || standing != atomic_load(&ix->standing) || end != atomic_load(&ix->chunks_end))
+        problem(c, "There are %u free nodes, and %u chunks up to %u that have others; the counts say %u, %u, %u.", free_count, standing, end,
+            ix->free_count, atomic_load(&ix->standing), atomic_load(&ix->chunks_end));
+    pthread_mutex_unlock(&ix->mutex);
+}
+
 enum result index_check(struct index *ix, index_check_fn report, void *user, struct err *err)
 {
     struct check c = {.ix = ix, .report = report, .user = user};
@@ -146,6 +167,7 @@ enum result index_check(struct index *ix, index_check_fn report, void *user, str
         for (uint32_t node = 0; node < used; node++)
             check_node(&c, node);
         check_maps(&c);
+        check_stocks(&c);
         check_counts(&c, seen, order);
     }
     pthread_rwlock_unlock(&ix->pause);

@@ -12,8 +12,11 @@
  */
 #include "index/internal.h"
 
+#include <time.h>
+
 #define SLACK_SHARE 8 /* free nodes that are left, for so many rows: as many as may be dead before a repair */
 #define WASTE_SHARE 16
+#define TRIES 100
 #define WAITING_MOST (INDEX_STRAGGLERS / 4)
 
 static uint32_t chunks_needed(const struct index *ix)
@@ -22,10 +25,12 @@ static uint32_t chunks_needed(const struct index *ix)
     return (uint32_t)(((uint64_t)live + live / SLACK_SHARE + INDEX_CHUNK - 1) / INDEX_CHUNK);
 }
 
+/* Without a graph nothing is LINKED, so that nothing could be moved. */
 bool index_compaction_due(const struct index *ix)
 {
     uint32_t needed = chunks_needed(ix);
-    return atomic_load(&ix->standing) > needed + needed / WASTE_SHARE + 1 && atomic_load(&ix->compacted) != atomic_load(&ix->repairs) + 1;
+    return atomic_load(&ix->graph) && atomic_load(&ix->standing) > needed + needed / WASTE_SHARE + 1 &&
+           atomic_load(&ix->compacted) != atomic_load(&ix->repairs) + 1;
 }
 
 /* The copy waits like a new row, but is linked with the sketch it has. `pause` is held exclusively. */
@@ -46,27 +51,43 @@ static void copy_row(struct index *ix, uint32_t from, uint32_t to)
     index_map(ix, old->slot, to);
 }
 
+/*
+ * Those who wait for a lock exclusively keep out who would share it, here until the last linking has ended. So for a moment we only look
+ * whether it can be had.
+ */
+static void pause_others(struct index *ix)
+{
+    for (unsigned tries = 0; tries < TRIES; tries++) {
+        if (!pthread_rwlock_trywrlock(&ix->pause))
+            return;
+        nanosleep(&(struct timespec){.tv_nsec = 50000}, NULL);
+    }
+    pthread_rwlock_wrlock(&ix->pause);
+}
+
 /* As many rows as there is room for, from ix->move_next on. *end: there are no more, or no free nodes. */
 static void begin_moves(struct index *ix, uint32_t limit, bool *end)
 {
-    uint32_t used = atomic_load(&ix->used), to;
-    pthread_rwlock_wrlock(&ix->pause);
-    for (; ix->move_next < used && ix->move_count < INDEX_MOVES; ix->move_next++) {
+    pause_others(ix);
+    uint32_t top = index_top(ix), to;
+    for (uint32_t looked = 0; ix->move_next < top && ix->move_count < INDEX_MOVES && looked < INDEX_CHUNK; ix->move_next++, looked++) {
         const struct index_meta *m = index_meta(ix, ix->move_next);
         if (index_state(m) != INDEX_LINKED || atomic_load(&m->dead))
             continue;
-        if (!index_take_below(ix, limit, &to))
+        if (!index_take_below(ix, limit, &to)) {
+            *end = true;
             break;
+        }
         copy_row(ix, ix->move_next, to);
         ix->moves[ix->move_count++] = (struct index_move){ix->move_next, to};
     }
-    *end = ix->move_count < INDEX_MOVES;
+    *end |= ix->move_next >= top;
     pthread_rwlock_unlock(&ix->pause);
 }
 
 static void end_moves(struct index *ix)
 {
-    pthread_rwlock_wrlock(&ix->pause);
+    pause_others(ix);
     uint32_t count = ix->move_count;
     ix->move_count = 0;
     for (uint32_t i = 0; i < count; i++)
@@ -84,7 +105,9 @@ static bool compact(struct index *ix, uint32_t rows)
         ix->move_next = limit;
     for (uint32_t count = 0; count < rows && !end; count += INDEX_MOVES) {
         begin_moves(ix, limit, &end);
-        did |= ix->move_count > 0;
+        if (!ix->move_count)
+            continue;
+        did = true;
         index_quiet(ix);
         end_moves(ix);
     }

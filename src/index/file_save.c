@@ -178,7 +178,7 @@ enum result index_save_as(struct index *ix, const struct index_saving *s, struct
         .identity = s->identity,
         .generation = s->generation,
         .links = INDEX_LINKS};
-    h.used = atomic_load(&ix->used);
+    h.used = index_top(ix);
     enum result r = write_file(ix, &w, &h, err);
     index_leave(ix, place);
     if (r == ERR_OK && s->calls->fsync(w.fd))

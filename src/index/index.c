@@ -58,10 +58,12 @@ static enum result publish(
     atomic_fetch_add(&ix->live, 1);
     atomic_fetch_add(&ix->waiting, 1);
     atomic_store_explicit(&m->state, INDEX_WAITING, memory_order_release);
+    unsigned place = index_enter(ix); /* or the old node could be another row's between its mark and what follows */
     uint32_t old = index_node_of(ix, row->slot);
     index_map(ix, row->slot, node);
     if (old != INDEX_NONE)
         index_dead_now(ix, old);
+    index_leave(ix, place);
     return ERR_OK;
 }
 
@@ -117,18 +119,24 @@ enum result index_insert(struct index *ix, const struct index_row *row, struct e
 void index_delete(struct index *ix, uint32_t slot)
 {
     pthread_rwlock_rdlock(&ix->pause);
+    unsigned place = index_enter(ix);
     uint32_t node = index_node_of(ix, slot);
     if (node != INDEX_NONE) {
         index_map(ix, slot, INDEX_NONE);
         index_dead_now(ix, node);
     }
+    index_leave(ix, place);
     pthread_rwlock_unlock(&ix->pause);
-    if (ix->settings.tended || !index_repair_due(ix))
+    if (ix->settings.tended || !(index_repair_due(ix) || index_compaction_due(ix)))
         return;
-    if (ix->thread_count)
+    if (ix->thread_count) {
         wake(ix);
-    else
+        return;
+    }
+    if (index_repair_due(ix))
         (void)!index_repair(ix, false, NULL);
+    if (index_compaction_due(ix))
+        (void)index_compact_some(ix, MOVED, false);
 }
 
 void index_set_item(struct index *ix, uint32_t slot, int64_t item)
@@ -137,20 +145,26 @@ void index_set_item(struct index *ix, uint32_t slot, int64_t item)
     uint32_t node = index_node_of(ix, slot);
     if (node != INDEX_NONE)
         atomic_store(&index_meta(ix, node)->item, item);
+    for (uint32_t i = 0; i < ix->move_count; i++)
+        if (ix->moves[i].to == node)
+            atomic_store(&index_meta(ix, ix->moves[i].from)->item, item);
     pthread_rwlock_unlock(&ix->pause);
 }
 
 bool index_find(const struct index *ix, uint32_t slot, uint64_t *stamp, int64_t *item)
 {
+    struct index *own = (struct index *)(uintptr_t)ix;
+    unsigned place = index_enter(own); /* a row may be moved, and its node become another's */
     uint32_t node = index_node_of(ix, slot);
-    if (node == INDEX_NONE)
-        return false;
-    const struct index_meta *m = index_meta(ix, node);
-    if (stamp)
-        *stamp = m->stamp;
-    if (item)
-        *item = atomic_load(&m->item);
-    return true;
+    if (node != INDEX_NONE) {
+        const struct index_meta *m = index_meta(ix, node);
+        if (stamp)
+            *stamp = m->stamp;
+        if (item)
+            *item = atomic_load(&m->item);
+    }
+    index_leave(own, place);
+    return node != INDEX_NONE;
 }
 
 uint32_t index_slots(const struct index *ix)
@@ -329,14 +343,13 @@ static enum result project_all(struct index *ix, struct err *err)
 static enum result compact_all(struct index *ix, struct err *err)
 {
     enum result r = ERR_OK;
-    for (bool any = true; r == ERR_OK && any;) {
-        any = false;
-        while (index_compact_some(ix, MOVED, true)) {
-            any = true;
+    while (r == ERR_OK) {
+        while (index_compact_some(ix, MOVED, true))
             if (settle(ix))
                 return err_no_memory(err);
-        }
-        r = any ? index_repair(ix, true, err) : ERR_OK;
+        if (!atomic_load(&ix->moved)) /* by whomever */
+            break;
+        r = settle(ix) ? err_no_memory(err) : index_repair(ix, true, err);
     }
     return r;
 }
@@ -366,7 +379,7 @@ enum result index_settle(struct index *ix, unsigned threads, struct err *err)
 
 void index_stats(const struct index *ix, struct index_stats *out)
 {
-    uint64_t chunks = atomic_load(&ix->standing), used = atomic_load(&ix->used);
+    uint64_t chunks = atomic_load(&ix->standing), used = index_top(ix);
     used = used < chunks * INDEX_CHUNK ? used : chunks * INDEX_CHUNK;
     struct index_stats s = {
         .live = atomic_load(&ix->live),

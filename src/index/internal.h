@@ -23,7 +23,7 @@
  * mixture of the old and the new one, which is as good. They are written under the node's own lock.
  *
  * Locks, in the order they may be taken: repairing; pause (shared by writers and linkers, exclusive by
- * check); mutex; one node's lock. Searches and saves take none.
+ * check and, for moments, where rows are moved); mutex; one node's lock. Searches and saves take none.
  */
 #ifndef INDEX_INTERNAL_H
 #define INDEX_INTERNAL_H
@@ -149,12 +149,21 @@ struct index {
     pthread_mutex_t mutex; /* of what follows */
     struct index_stock *stocks; /* INDEX_CHUNKS */
     uint32_t free_count, free_from; /* nodes; no chunk before this one has any */
-    _Atomic uint32_t standing;      /* chunks that are not all free; read without the mutex */
+    _Atomic uint32_t standing;      /* chunks that are not all free; this and the next are read without the mutex */
+    _Atomic uint32_t chunks_end;    /* behind the last of those */
     pthread_cond_t arrival;
     bool stopping;
     pthread_t *threads;
     unsigned thread_count;
 };
+
+/* All nodes from here on are free, or not there. Unlike `used` it goes back. */
+static inline uint32_t index_top(const struct index *ix)
+{
+    uint32_t used = atomic_load_explicit(&ix->used, memory_order_acquire);
+    uint64_t end = (uint64_t)atomic_load_explicit(&ix->chunks_end, memory_order_acquire) * INDEX_CHUNK;
+    return used < end ? used : (uint32_t)end;
+}
 
 /* --- nodes
  * ---------------------------------------------------------------------------------------------------- */
@@ -311,7 +320,10 @@ enum result index_rescue(struct index *ix, struct err *err) ERR_MUST_USE;
  * ------------------------------------------------------------------------------------------------- */
 
 bool index_compaction_due(const struct index *ix);
-/* Move about `rows` rows down; `wait` for a repair that runs. False: there was nothing to move, or nowhere to move it to. */
+/*
+ * Move about `rows` rows down; `wait` for a repair that runs. False: there was nothing to move, or nowhere to move it to, or too many
+ * rows wait, or others are at it.
+ */
 bool index_compact_some(struct index *ix, uint32_t rows, bool wait);
 
 /* --- index.c

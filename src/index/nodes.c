@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 
 #define HUGE_PAGE ((size_t)2 * LIMIT_MIB)
+#define AT_ONCE 512 /* nodes that become free while the mutex is held */
 
 static size_t round_up(size_t n, size_t to)
 {
@@ -140,8 +141,11 @@ static uint32_t lowest_free(struct index *ix)
 /* Under the mutex. */
 static void count_taken(struct index *ix, uint32_t node)
 {
-    if (ix->stocks[node >> INDEX_CHUNK_SHIFT].taken++ == 0)
+    uint32_t c = node >> INDEX_CHUNK_SHIFT;
+    if (ix->stocks[c].taken++ == 0)
         atomic_fetch_add(&ix->standing, 1);
+    if (c >= atomic_load(&ix->chunks_end))
+        atomic_store(&ix->chunks_end, c + 1);
     atomic_store(&index_meta(ix, node)->state, INDEX_FILLING);
 }
 
@@ -185,6 +189,7 @@ void index_all_taken(struct index *ix)
     for (uint32_t c = 0; (n = index_nodes_in(used, c)) != 0; c++) {
         ix->stocks[c].taken = n;
         atomic_fetch_add(&ix->standing, 1);
+        atomic_store(&ix->chunks_end, c + 1);
     }
 }
 
@@ -196,10 +201,14 @@ static void free_now(struct index *ix, uint32_t node)
     ix->free_count++;
     ix->free_from = c < ix->free_from ? c : ix->free_from;
     stock->free_from = i < stock->free_from ? i : stock->free_from;
-    if (--stock->taken == 0) {
-        atomic_fetch_sub(&ix->standing, 1);
-        (void)madvise(index_chunk(ix, node), ix->shape.chunk_bytes, MADV_DONTNEED);
-    }
+    if (--stock->taken)
+        return;
+    (void)madvise(index_chunk(ix, node), ix->shape.chunk_bytes, MADV_DONTNEED);
+    atomic_fetch_sub(&ix->standing, 1);
+    uint32_t end = atomic_load(&ix->chunks_end);
+    while (end && ix->stocks[end - 1].taken == 0)
+        end--;
+    atomic_store(&ix->chunks_end, end);
 }
 
 void index_give(struct index *ix, const uint32_t *nodes, size_t count)
@@ -211,10 +220,12 @@ void index_give(struct index *ix, const uint32_t *nodes, size_t count)
         atomic_store(&m->sketched, 0);
         atomic_store(&index_links(ix, nodes[i])->count, 0);
     }
-    pthread_mutex_lock(&ix->mutex);
-    for (size_t i = 0; i < count; i++)
-        free_now(ix, nodes[i]);
-    pthread_mutex_unlock(&ix->mutex);
+    for (size_t i = 0; i < count;) {
+        pthread_mutex_lock(&ix->mutex); /* writers need it for each row */
+        for (size_t end = i + AT_ONCE; i < count && i < end; i++)
+            free_now(ix, nodes[i]);
+        pthread_mutex_unlock(&ix->mutex);
+    }
 }
 
 void index_lock_node(struct index_meta *m)

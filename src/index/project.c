@@ -197,7 +197,7 @@ static enum result take_sample(struct index *ix, struct sample *s, struct err *e
     if (!s->rows || !s->columns || !s->scores)
         return err_no_memory(err);
     unsigned place = index_enter(ix);
-    uint32_t used = atomic_load(&ix->used), step = used / (uint32_t)s->max + 1;
+    uint32_t used = index_top(ix), step = used / (uint32_t)s->max + 1;
     for (uint32_t start = 0; start < step && s->count < s->max; start++)
         for (uint32_t node = start; node < used && s->count < s->max; node += step) {
             if (index_state(index_meta(ix, node)) != INDEX_LINKED)
@@ -342,6 +342,7 @@ static enum result go_on(struct index *ix, struct index_work *w, uint32_t rows, 
     if (r != ERR_OK || ix->projected < used)
         return r;
     struct index_projection *old = atomic_exchange(&ix->projection, p);
+    atomic_store(&ix->unsure, true); /* what is an entry may have to be reached from elsewhere now */
     atomic_store(&ix->projection_linked, p->linked);
     atomic_store(&ix->next_projection, NULL);
     index_quiet(ix);
@@ -441,7 +442,7 @@ uint32_t index_glance_sample(
 {
     struct index_glancing g;
     float distances[KERNEL_BLOCK];
-    uint32_t used = atomic_load_explicit(&ix->used, memory_order_acquire), count = 0;
+    uint32_t used = index_top(ix), count = 0;
     init_roughly(ix, p, probe, &g);
     for (uint32_t node = 0; node < used; node += sample_step(used)) {
         const struct index_projected *c = chunk_of(p, node);
@@ -488,7 +489,7 @@ bool index_glance_elsewhere(
     struct index_glancing g;
     float distances[2 * SAMPLED * KERNEL_BLOCK], most = 0;
     uint16_t allowed[2 * SAMPLED];
-    uint32_t used = atomic_load_explicit(&ix->used, memory_order_acquire), blocks = 0;
+    uint32_t used = index_top(ix), blocks = 0;
     struct histogram h = {.least = __builtin_inff()};
     init_roughly(ix, p, probe, &g);
     g.kernel.limit = 0;
@@ -537,7 +538,7 @@ static void offer(struct index_work *w, uint32_t node, float near)
 enum result index_glance_all(struct index *ix, const struct index_projection *p, struct index_work *w, const struct index_query *query,
     struct index_glancing *g, uint32_t count, struct err *err)
 {
-    enum result r = make_room(w, atomic_load_explicit(&ix->used, memory_order_acquire), err);
+    enum result r = make_room(w, index_top(ix), err);
     if (r == ERR_OK)
         r = index_best_init(&w->around, count, false, err);
     for (uint32_t node = 0; r == ERR_OK && node < w->glance_count; node += KERNEL_BLOCK) {

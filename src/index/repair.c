@@ -79,11 +79,16 @@ static bool is_doomed(const struct index *ix, uint32_t node)
     return index_state(index_meta(ix, node)) == INDEX_DOOMED;
 }
 
-/* A living node for each doomed one among the points where walks start; fewer where there are none. */
+/*
+ * A living node for each doomed one among the points where walks start; fewer where there are none. Sought among all, and where rows
+ * have become few also among the lowest, which is where those are that were moved.
+ */
 static void replace_entries(struct index *ix)
 {
     pthread_mutex_lock(&ix->mutex);
-    uint32_t count = atomic_load(&ix->entry_count), used = atomic_load(&ix->used), kept = 0;
+    uint32_t count = atomic_load(&ix->entry_count), used = index_top(ix), kept = 0;
+    uint64_t live = (uint64_t)atomic_load(&ix->live) + 1;
+    uint32_t low = live < used ? (uint32_t)live : used;
     uint32_t random = 2463534242u;
     for (uint32_t i = 0; i < count; i++) {
         uint32_t node = atomic_load(&ix->entries[i]);
@@ -92,8 +97,8 @@ static void replace_entries(struct index *ix)
             random ^= random << 13;
             random ^= random >> 17;
             random ^= random << 5;
-            /* At first anywhere; when nearly all is dead, the next that lives. */
-            node = tries < 64 ? random % used : (node + 1) % used;
+            /* When nearly all is dead, the next that lives. */
+            node = tries <= 64 ? random % (tries % 2 ? used : low) : (node + 1) % used;
             if (tries > 64 + used) {
                 node = INDEX_NONE;
                 break;

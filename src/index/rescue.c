@@ -4,7 +4,7 @@
  * everything that can be reached from where walks start is marked, and what is not gets a link from its
  * nearest that can.
  */
-#include "index/pool.h"
+#include "index/project.h"
 
 static void mark(uint32_t used, uint32_t node, uint8_t *seen, uint32_t *order, uint32_t *count)
 {
@@ -17,7 +17,10 @@ static void mark(uint32_t used, uint32_t node, uint8_t *seen, uint32_t *order, u
 uint32_t index_reach(const struct index *ix, uint32_t used, uint32_t node, uint8_t *seen, uint32_t *order)
 {
     uint32_t count = 0;
-    for (uint32_t i = 0, n = atomic_load(&ix->entry_count); i < n; i++)
+    /* With a projection walks start at whatever is near of a sample, so that all must be reached from anywhere. */
+    const struct index_projection *p = atomic_load(&ix->projection);
+    uint32_t entries = atomic_load(&ix->entry_count);
+    for (uint32_t i = 0; i < entries && (i == 0 || !p || !p->telling); i++)
         mark(used, atomic_load(&ix->entries[i]), seen, order, &count);
     for (uint32_t i = 0, n = atomic_load(&ix->lonely_count); i < n; i++)
         mark(used, atomic_load(&ix->lonely[i]), seen, order, &count);

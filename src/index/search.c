@@ -4,12 +4,12 @@
  * There are four ways. The walk follows the graph. The scan looks at every row that may be a hit, by sketch,
  * then by code, then by vector, as far as the errors of sketch and code leave it possible; it is taken where
  * that is less work: few rows, few allowed ones, a deep page. The scan by glances has the projection (project.h)
- * choose the rows to be looked at; it is taken after a walk that found out that the allowed rows are elsewhere. The
+ * choose the rows to be looked at; it is taken where a walk found out, or a sample tells, that the allowed rows are elsewhere. The
  * exact scan has no use for sketches, and takes errors as they can be at worst.
  *
  * A walk under a filter goes as far as one without, and on until it has k allowed rows and a few to spare: where one row
  * in ten is allowed and they are spread evenly, those are the best of ten times as many, which the walk has seen from all
- * sides, so it need not keep `ef` of them. It hardly finds any if they lie elsewhere. Nobody knows before; so a walk has a
+ * sides, so it need not keep `ef` of them. It hardly finds any if they lie elsewhere. A sample may tell before; for the others a walk has a
  * budget, and when that is spent, or earlier where hits are far rarer on the way than they should be, the scan is made.
  * Whatever the rows are like, the search costs little more than twice the better way.
  *
@@ -266,7 +266,7 @@ static enum result scan(const struct search *s, enum depth depth, struct err *er
     struct batch b = {.depth = depth};
     enum result r = ERR_OK;
     const struct index_query *q = s->q;
-    uint32_t used = atomic_load_explicit(&s->ix->used, memory_order_acquire);
+    uint32_t used = index_top(s->ix);
     for (uint32_t node = 0; !q->allowed && r == ERR_OK && node < used; node++)
         r = add(s, &b, node, err);
     for (size_t i = 0; q->allowed && r == ERR_OK && i < q->allowed_words && i < LIMIT_RECORDS / 64; i++)
@@ -506,7 +506,8 @@ static float first_cosine(const struct search *s, const struct index_projection 
 
 /*
  * Instead of scan_all() where a walk was in vain: allowed rows are elsewhere, and of those the projection tells which are
- * nearest. Near-copies of what was asked, for which it does not, are near it, and the walk has met them. Where the hits say that
+ * nearest. Near-copies of what was asked, for which it does not tell how near, are among the first, and a walk that was made has met
+ * them. Where the hits say that
  * it cannot be relied on, every row is looked at in the end. As in scan_all(), the hits also tell when vectors could not be had.
  */
 static enum result scan_by_glances(struct search *s, struct index_trace *trace, struct err *err)

@@ -7,8 +7,8 @@
  *
  * What costs is memory traffic, 1,280 bytes for a code. So each neighbour is first judged by its sketch, 192
  * bytes with all it needs, and only where the sketch, given the benefit of the doubt, might be among the
- * best, its code is read. Nine of ten are not. Sketches, and then codes, of all neighbours of a node are
- * asked for before the first is used, so that their ways through memory overlap.
+ * best, its code is read. Nine of ten are not. The sketches of all neighbours of a node are asked for before
+ * the first is used, and of codes the next few, so that their ways through memory overlap.
  */
 #include "index/project.h"
 
