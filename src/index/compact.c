@@ -103,10 +103,11 @@ static bool compact(struct index *ix, uint32_t rows)
     bool end = false, did = false;
     if (ix->move_next < limit)
         ix->move_next = limit;
-    for (uint32_t count = 0; count < rows && !end; count += INDEX_MOVES) {
+    for (uint32_t count = 0; count < rows && !end;) {
         begin_moves(ix, limit, &end);
         if (!ix->move_count)
             continue;
+        count += ix->move_count;
         did = true;
         index_quiet(ix);
         end_moves(ix);

@@ -17,15 +17,21 @@
 #define EF_BUILD 16 /* what is found by a walk is not what this is about */
 #define STAYS(slot) ((slot) % 5 == 0)
 
-static void make(struct world *w, uint32_t dimension, unsigned threads, bool tended, struct index **out)
+static void fill(struct world *w, uint32_t rows, uint32_t dimension, unsigned threads, bool tended, struct index **out)
 {
-    struct index_settings settings = {.dimension = dimension, .metric = INDEX_L2, .threads = threads, .tended = tended, .ef_build = EF_BUILD};
-    world_init(w, dimension, ROWS);
+    struct index_settings settings = {
+        .dimension = dimension, .metric = INDEX_L2, .threads = threads, .tended = tended, .ef_build = EF_BUILD};
+    world_init(w, dimension, rows);
     assert_int_equal(index_new(&settings, out, NULL), ERR_OK);
-    for (uint32_t slot = 0; slot < ROWS; slot++) {
+    for (uint32_t slot = 0; slot < rows; slot++) {
         struct index_row row = {.slot = slot, .item = w->items[slot], .stamp = slot + 7u, .vector = world_vector(w, slot), .defer = true};
         assert_int_equal(index_insert(*out, &row, NULL), ERR_OK);
     }
+}
+
+static void make(struct world *w, uint32_t dimension, unsigned threads, bool tended, struct index **out)
+{
+    fill(w, ROWS, dimension, threads, tended, out);
     assert_int_equal(index_settle(*out, 2, NULL), ERR_OK);
 }
 
@@ -111,6 +117,25 @@ static void test_memory_goes_back(void **state)
     world_free(&w);
 }
 
+/* A stretch without rows, longer than what is looked at in one go, is no reason to stop before what is behind it. */
+static void test_behind_a_gap(void **state)
+{
+    struct world w;
+    struct index *ix = NULL;
+    fill(&w, 8 * INDEX_CHUNK, DIMENSION, 0, true, &ix);
+    for (uint32_t slot = 0; slot < w.count; slot++)
+        if ((slot >= INDEX_CHUNK && slot < 6 * INDEX_CHUNK) || slot % 8) {
+            index_delete(ix, slot);
+            w.alive[slot] = 0;
+        }
+    assert_int_equal(index_settle(ix, 2, NULL), ERR_OK);
+    assert_int_equal(atomic_load(&ix->standing), 1);
+    assert_int_equal(index_top(ix), INDEX_CHUNK);
+    world_check(ix);
+    assert_true(world_recalls(&w, ix, world_ask(&w, NULL, 10), 30) >= 0.95);
+    index_free(ix);
+    world_free(&w);
+}
 
 static void *move(void *arg)
 {
@@ -242,6 +267,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
 #ifndef __SANITIZE_THREAD__
         cmocka_unit_test(test_memory_goes_back),
+        cmocka_unit_test(test_behind_a_gap),
         cmocka_unit_test(test_written_while_moved),
 #endif
         cmocka_unit_test(test_beside_searches_and_writes),
