@@ -36,18 +36,11 @@ bool index_compaction_due(const struct index *ix)
 /* The copy waits like a new row, but is linked with the sketch it has. `pause` is held exclusively. */
 static void copy_row(struct index *ix, uint32_t from, uint32_t to)
 {
-    struct index_meta *m = index_meta(ix, to);
     const struct index_meta *old = index_meta(ix, from);
     memcpy(index_code(ix, to), index_code(ix, from), ix->shape.padded);
     memcpy(index_head(ix, to), index_head(ix, from), ix->shape.head_stride);
-    m->slot = old->slot;
-    m->stamp = old->stamp;
-    atomic_store(&m->item, atomic_load(&old->item));
-    atomic_store(&m->dead, 0);
-    atomic_store(&m->sketched, 1);
-    atomic_fetch_add(&ix->live, 1);
-    atomic_fetch_add(&ix->waiting, 1);
-    atomic_store_explicit(&m->state, INDEX_WAITING, memory_order_release);
+    atomic_store(&index_meta(ix, to)->sketched, 1);
+    index_await_linking(ix, to, old->slot, old->stamp, atomic_load(&old->item));
     index_map(ix, old->slot, to);
 }
 

@@ -60,8 +60,7 @@ static float norm2(const struct index *ix, const float *x)
     return ix->kernel->dot_f32(x, x, ix->shape.padded);
 }
 
-/* Returns the scale. */
-static float to_code(const struct index *ix, const float *x, int8_t *code, int32_t *sum)
+float index_to_code(const struct index *ix, const float *x, int8_t *code, int32_t *sum)
 {
     float max = ix->codes->max_abs(x, ix->shape.padded);
     *sum = ix->codes->encode(x, max > 0 ? 127 / max : 0, code, ix->shape.padded);
@@ -96,7 +95,7 @@ static void probe_residual(const struct index *ix, struct index_probe *p)
         x[i] -= ix->centre[i];
     p->residual_norm2 = norm2(ix, x);
     p->residual_norm = sqrtf(p->residual_norm2);
-    p->residual_scale = to_code(ix, x, p->residual, &p->residual_sum);
+    p->residual_scale = index_to_code(ix, x, p->residual, &p->residual_sum);
 }
 
 void index_probe_query(const struct index *ix, const float *vector, struct index_probe *p)
@@ -107,7 +106,7 @@ void index_probe_query(const struct index *ix, const float *vector, struct index
     prepare(ix, x);
     rotate(ix, x);
     p->norm2 = norm2(ix, x);
-    p->scale = to_code(ix, x, p->code, &p->sum);
+    p->scale = index_to_code(ix, x, p->code, &p->sum);
     p->error = code_error(x, p->code, p->scale, ix->shape.padded);
     if (atomic_load_explicit(&ix->graph, memory_order_acquire))
         probe_residual(ix, p);
@@ -141,7 +140,7 @@ void index_encode(const struct index *ix, uint32_t node, const uint16_t *vector,
     h->length = prepare(ix, x);
     rotate(ix, x);
     h->norm2 = norm2(ix, x);
-    h->scale = to_code(ix, x, index_code(ix, node), &h->sum);
+    h->scale = index_to_code(ix, x, index_code(ix, node), &h->sum);
     h->error = code_error(x, index_code(ix, node), h->scale, ix->shape.padded);
 }
 

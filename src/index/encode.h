@@ -16,6 +16,8 @@ struct index_probe {
 };
 
 void index_rotation_init(struct index *ix);
+/* `padded` numbers to bytes: x ≈ scale · code. Returns the scale; *sum is Σ code. */
+float index_to_code(const struct index *ix, const float *x, int8_t *code, int32_t *sum);
 /* `vector` of `dimension`; normalised before when the metric is the cosine. */
 void index_probe_query(const struct index *ix, const float *vector, struct index_probe *p);
 /* The row in `node` as a query. */

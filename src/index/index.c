@@ -37,6 +37,18 @@ void index_dead_now(struct index *ix, uint32_t node)
             kill(ix, ix->moves[i].from);
 }
 
+void index_await_linking(struct index *ix, uint32_t node, uint32_t slot, uint64_t stamp, int64_t item)
+{
+    struct index_meta *m = index_meta(ix, node);
+    m->slot = slot;
+    m->stamp = stamp;
+    atomic_store(&m->item, item);
+    atomic_store(&m->dead, 0);
+    atomic_fetch_add(&ix->live, 1);
+    atomic_fetch_add(&ix->waiting, 1);
+    atomic_store_explicit(&m->state, INDEX_WAITING, memory_order_release);
+}
+
 /* Fill a node and make it known. */
 static enum result publish(
     struct index *ix, struct index_work *w, const struct index_row *row, struct err *err)
@@ -47,17 +59,10 @@ static enum result publish(
         r = index_take(ix, &node, err);
     if (r != ERR_OK)
         return r;
-    struct index_meta *m = index_meta(ix, node);
     index_encode(ix, node, row->vector, w->floats);
-    m->slot = row->slot;
-    m->stamp = row->stamp;
-    atomic_store(&m->item, row->item);
-    atomic_store(&m->dead, 0);
     if (atomic_load(&ix->graph))
         index_sketch(ix, node, w->floats);
-    atomic_fetch_add(&ix->live, 1);
-    atomic_fetch_add(&ix->waiting, 1);
-    atomic_store_explicit(&m->state, INDEX_WAITING, memory_order_release);
+    index_await_linking(ix, node, row->slot, row->stamp, row->item);
     unsigned place = index_enter(ix); /* or the old node could be another row's between its mark and what follows */
     uint32_t old = index_node_of(ix, row->slot);
     index_map(ix, row->slot, node);
@@ -72,6 +77,15 @@ static void wake(struct index *ix)
     pthread_mutex_lock(&ix->mutex);
     pthread_cond_signal(&ix->arrival);
     pthread_mutex_unlock(&ix->mutex);
+}
+
+/* What threads would do after a while, where there are none. Without memory for its lists a repair waits for the next write. */
+static void cut_out(struct index *ix)
+{
+    if (index_repair_due(ix))
+        (void)!index_repair(ix, false, NULL);
+    if (index_compaction_due(ix))
+        (void)index_compact_some(ix, MOVED, false);
 }
 
 /* A writer's share of the work that follows writes. Memory that is short leaves it for later. */
@@ -92,11 +106,8 @@ static void share(struct index *ix, struct index_work *w, bool defer)
     for (unsigned i = 0; i < HELP && did && !defer; i++)
         if (index_link_one(ix, w, &did, NULL) != ERR_OK)
             return;
-    if (alone && index_repair_due(ix))
-        /* Without memory for its lists a repair waits for the next write. */
-        (void)!index_repair(ix, false, NULL);
-    if (alone && index_compaction_due(ix))
-        (void)index_compact_some(ix, MOVED, false);
+    if (alone)
+        cut_out(ix);
     if (alone && index_projection_due(ix))
         (void)!index_project_some(ix, w, PROJECTED, false, &did, NULL);
 }
@@ -129,14 +140,10 @@ void index_delete(struct index *ix, uint32_t slot)
     pthread_rwlock_unlock(&ix->pause);
     if (ix->settings.tended || !(index_repair_due(ix) || index_compaction_due(ix)))
         return;
-    if (ix->thread_count) {
+    if (ix->thread_count)
         wake(ix);
-        return;
-    }
-    if (index_repair_due(ix))
-        (void)!index_repair(ix, false, NULL);
-    if (index_compaction_due(ix))
-        (void)index_compact_some(ix, MOVED, false);
+    else
+        cut_out(ix);
 }
 
 void index_set_item(struct index *ix, uint32_t slot, int64_t item)

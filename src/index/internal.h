@@ -329,6 +329,8 @@ bool index_compact_some(struct index *ix, uint32_t rows, bool wait);
 /* --- index.c
  * --------------------------------------------------------------------------------------------------- */
 
+/* A node that is filled but for these becomes WAITING. */
+void index_await_linking(struct index *ix, uint32_t node, uint32_t slot, uint64_t stamp, int64_t item);
 /* The row of a node is replaced or deleted. `pause` is held. */
 void index_dead_now(struct index *ix, uint32_t node);
 

@@ -8,7 +8,7 @@
 #define SAMPLE 2048
 #define SAMPLE_FLOATS (4 * LIMIT_MIB) /* at most, so that few rows of many dimensions do not take half a gigabyte */
 #define ROUNDS 5
-#define SAMPLED 128 /* blocks, about, that are looked at for where a walk starts */
+#define SAMPLED 128 /* blocks, at most, that are looked at for where a walk starts */
 #define ALL_ROWS ((1u << KERNEL_BLOCK) - 1)
 #define BINS 128
 #define NEARBY_SHARE 8 /* one of so many rows is near */
@@ -292,10 +292,8 @@ static void train(const struct index *ix, struct index_projection *p, struct sam
     }
     score(k, s, p->basis);
     for (size_t j = 0; j < INDEX_COMPONENTS; j++) {
-        const float *b = p->basis + j * s->n;
-        float max = ix->codes->max_abs(b, s->n);
-        (void)ix->codes->encode(b, max > 0 ? 127 / max : 0, p->codes + j * s->n, s->n);
-        p->scales[j] = max / 127;
+        int32_t sum;
+        p->scales[j] = index_to_code(ix, p->basis + j * s->n, p->codes + j * s->n, &sum);
         const float *scores = s->scores + j * s->count;
         float deviation = sqrtf(k->dot_f32(scores, scores, s->count) / (float)s->count);
         p->steps[j] = deviation > 1e-12f ? RANGE * deviation / ZERO : 1;
@@ -431,7 +429,7 @@ static uint32_t allowed_of(const struct index_projected *c, uint32_t block, cons
     return mask;
 }
 
-/* Between two blocks of the sample. */
+/* From one block of the sample to the next: more than a SAMPLEDth of all. */
 static uint32_t sample_step(uint32_t used)
 {
     return (used / (SAMPLED * KERNEL_BLOCK) + 1) * KERNEL_BLOCK;
@@ -487,13 +485,13 @@ bool index_glance_elsewhere(
     const struct index *ix, const struct index_projection *p, const struct index_probe *probe, const struct index_query *query, double expect)
 {
     struct index_glancing g;
-    float distances[2 * SAMPLED * KERNEL_BLOCK], most = 0;
-    uint16_t allowed[2 * SAMPLED];
+    float distances[SAMPLED * KERNEL_BLOCK], most = 0;
+    uint16_t allowed[SAMPLED];
     uint32_t used = index_top(ix), blocks = 0;
     struct histogram h = {.least = __builtin_inff()};
     init_roughly(ix, p, probe, &g);
     g.kernel.limit = 0;
-    for (uint32_t node = 0; node < used && blocks < 2 * SAMPLED; node += sample_step(used)) {
+    for (uint32_t node = 0; node < used && blocks < SAMPLED; node += sample_step(used)) {
         const struct index_projected *c = chunk_of(p, node);
         uint32_t block = node % INDEX_CHUNK / KERNEL_BLOCK;
         float *near = distances + (size_t)blocks * KERNEL_BLOCK;

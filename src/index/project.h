@@ -1,7 +1,7 @@
 /*
  * Rough distances to very many rows at once: each row as its 32 principal components, a byte each.
  *
- * For a search whose walk was in vain because the allowed rows are elsewhere: what would be a scan of all sketches looks at
+ * For where walks start, and for a search whose walk is in vain because the allowed rows are elsewhere: what would be a scan of all sketches looks at
  * sixteen rows in the time of less than one, and sketches and codes are read of one row in a hundred or so.
  *
  * Its directions are found in the background, of a sample of the rows, and then never change; another projection takes its place

@@ -133,8 +133,9 @@ static void hadamard(float *x, size_t n)
             }
 }
 
-/* Components are at most 127, so that maddubs cannot saturate here either. */
-/* Not by load(), which is not left out. */
+/*
+ * Components are at most 127, so that maddubs cannot saturate here either. Not by load(), which ThreadSanitizer watches.
+ */
 KERNEL_UNSYNCHRONIZED static uint32_t glance(const struct kernel_block *b, const struct kernel_glance *g, uint32_t rows, float *near)
 {
     const __m256i ones = _mm256_set1_epi16(1), bits = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);

@@ -113,7 +113,7 @@ static void hadamard(float *x, size_t n)
             }
 }
 
-/* Not by load(), which is not left out. */
+/* Not by load(), which ThreadSanitizer watches. */
 KERNEL_UNSYNCHRONIZED static uint32_t glance(const struct kernel_block *b, const struct kernel_glance *g, uint32_t rows, float *near)
 {
     __m512i s = _mm512_setzero_si512(), t = s;

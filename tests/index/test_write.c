@@ -4,6 +4,7 @@
 #include "index/internal.h"
 #include "kernel/kernel.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -140,22 +141,17 @@ static void test_churn_with_threads(void **state)
     churn(SLOTS, CHURN, 2);
 }
 
-static int compare_floats(const void *a, const void *b)
-{
-    float x = *(const float *)a, y = *(const float *)b;
-    return (x > y) - (x < y);
-}
-
 /* Does a link lead out of the cluster? What is outside is three times as far. */
 static bool leads_out(const struct index *ix, uint32_t node)
 {
     const struct index_links *l = index_links(ix, node);
-    float d[INDEX_LINKS];
-    uint32_t n = index_link_count(l);
-    for (uint32_t i = 0; i < n; i++)
-        d[i] = index_between(ix, node, index_link(l, i));
-    qsort(d, n, sizeof *d, compare_floats);
-    return n && d[n - 1] > 2 * d[0];
+    float nearest = INFINITY, farthest = 0;
+    for (uint32_t i = 0, n = index_link_count(l); i < n; i++) {
+        float d = index_between(ix, node, index_link(l, i));
+        nearest = fminf(nearest, d);
+        farthest = fmaxf(farthest, d);
+    }
+    return farthest > 2 * nearest;
 }
 
 /* Rows of a cluster are as far from each other as from any of it: the links that lead out of it must not go with time. */
