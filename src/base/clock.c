@@ -41,12 +41,27 @@ int clock_cond_init(pthread_cond_t *cond)
     return rc;
 }
 
+static struct timespec point(int64_t deadline_ms)
+{
+    return (struct timespec){.tv_sec = deadline_ms / 1000, .tv_nsec = deadline_ms % 1000 * 1000000};
+}
+
 bool clock_wait(pthread_cond_t *cond, pthread_mutex_t *mutex, int64_t deadline_ms)
 {
     if (deadline_ms == CLOCK_NO_DEADLINE) {
         pthread_cond_wait(cond, mutex);
         return true;
     }
-    struct timespec at = {.tv_sec = deadline_ms / 1000, .tv_nsec = deadline_ms % 1000 * 1000000};
+    struct timespec at = point(deadline_ms);
     return pthread_cond_timedwait(cond, mutex, &at) != ETIMEDOUT;
+}
+
+bool clock_wait_sem(sem_t *sem, int64_t deadline_ms)
+{
+    struct timespec at = point(deadline_ms);
+    int rc;
+    do
+        rc = deadline_ms == CLOCK_NO_DEADLINE ? sem_wait(sem) : sem_clockwait(sem, CLOCK_MONOTONIC, &at);
+    while (rc && errno == EINTR);
+    return rc == 0;
 }

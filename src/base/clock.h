@@ -3,6 +3,7 @@
 #define BASE_CLOCK_H
 
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -18,5 +19,7 @@ bool clock_passed(int64_t deadline_ms);
 int clock_cond_init(pthread_cond_t *cond);
 /* Wait until signalled or until the deadline; false when the deadline has passed. Spurious wake-ups happen. */
 bool clock_wait(pthread_cond_t *cond, pthread_mutex_t *mutex, int64_t deadline_ms);
+/* Wait until it was posted (true) or until the deadline. */
+bool clock_wait_sem(sem_t *sem, int64_t deadline_ms);
 
 #endif

@@ -12,6 +12,7 @@
 #ifndef STORE_EMBEDDED_COLLECTION_H
 #define STORE_EMBEDDED_COLLECTION_H
 
+#include "base/clock.h"
 #include "kernel/kernel.h"
 #include "store/embedded/scale.h"
 #include "store/embedded/columns.h"
@@ -54,15 +55,23 @@ struct embedded_collection {
     _Atomic uint64_t damaged; /* visible slots found damaged */
 
     pthread_mutex_t mutex;
-    pthread_cond_t arrival;
+    pthread_cond_t arrival; /* of the last one that the leader waits for */
     struct embedded_request *first, *last; /* waiting writers */
     unsigned waiting;                      /* how many */
+    unsigned wanted;                       /* as many as the leader waits for, or 0 */
     unsigned company;                      /* writers that were in the last commit or waited behind it */
     int64_t commit_us;                     /* how long it took */
-    _Atomic int64_t crowded_until_ms;      /* many write at once: work that can wait leaves them the machine */
+    _Atomic int64_t crowded_until_ms;      /* embedded_collection_crowded() */
     bool leading;
     size_t garbage; /* the leader's: rows in the table of that name, roughly */
 };
+
+/* Many write at once: work that can wait leaves them the machine, and looks again after EMBEDDED_CROWD_NS. */
+#define EMBEDDED_CROWD_NS 5000000
+static inline bool embedded_collection_crowded(const struct embedded_collection *c)
+{
+    return clock_now_ms() < atomic_load(&c->crowded_until_ms);
+}
 
 /* Is there a pictures.db? */
 static inline bool embedded_keeps_pictures(const struct store_settings *s)

@@ -5,20 +5,21 @@
  *        │ nobody leads                                 │ somebody leads
  *        ▼                                              ▼
  *      LEAD ── takes what waits, up to a limit       QUEUED ── deadline ──▶ out, ERR_TIMEOUT
- *        │ commits it all (below), wakes TAKEN ones     │  └── the leader before is through ──▶ LEAD
+ *        │ commits it all (below)                       │  └── the leader before is through ──▶ LEAD
  *        ▼                                              ▼
- *      hands the lead to the first that waits         TAKEN ──▶ DONE, with a result
+ *      hands the lead to the first that waits,       TAKEN ──▶ DONE, with a result
+ *      then wakes TAKEN ones
  *
- * One commit: BEGIN on meta.db; each caller's rows between a savepoint and its release, so that a caller that
- * fails takes only its own rows with it; slots written (pwrite). Then, in this order, each a promise about
+ * One commit: slots taken and written (pwrite); BEGIN on meta.db; each caller's rows between a savepoint and its
+ * release, so that a caller that fails takes only its own rows with it. Then, in this order, each a promise about
  * the disk:
  *
  *     fdatasync of vectors.f16 → COMMIT of pictures.db → COMMIT of meta.db → memory (graph.h,
  *     columns.h, slots.h) → answer
  *
  * The COMMIT of meta.db is the moment of truth (invariant V2 of vectors.c). A failure before it undoes
- * everything, for every caller of the group: these are failures of the disk. Slots written for a failed
- * commit are held (S5).
+ * everything, for every caller of the group: these are failures of the disk. Slots that rows of a failed commit named
+ * are held (S5); those that no row named are free at once.
  *
  * A leader waits a little for company before it starts, if the last commit had company: writers that were
  * woken together come back together, and without the pause they would split into two groups that take turns,
@@ -27,8 +28,12 @@
  * A caller whose deadline passes while it is TAKEN waits for the outcome: "timed out" must mean "not
  * written".
  *
+ * What a group costs is, where the disk is fast, waking its writers, and their way from one write to the next. So each is
+ * woken once and needs no lock then, and the leader once, when the last of them is back.
+ *
  * Rejected: a writer thread of its own (one more hand-over for each write, and a thread for each open
- * collection).
+ * collection); writing the vectors of one group while the one before is in meta.db (measured: as many writes a second,
+ * because the groups are half as large); codes for the index made by each writer while it waits (no gain either).
  */
 #include "store/embedded/collection.h"
 
@@ -38,11 +43,14 @@
 #include <assert.h>
 #include <inttypes.h>
 #include <math.h>
+#include <semaphore.h>
+#include <string.h>
 #include <time.h>
 
 #define COMPANY_US 1000  /* longest pause before a commit */
 #define CROWD 4          /* writers that share a commit … */
 #define CROWD_MS 50      /* … and for how long they count as many */
+#define RUN_BYTES (256 * LIMIT_KIB) /* of vectors written by one call */
 #define META_FRAMES 1000 /* pages in the log after which they are copied into the file */
 #define PICTURES_FRAMES 4000
 #define RESTART_FRAMES 32000 /* a log that long is emptied, even if readers must be waited for */
@@ -54,13 +62,16 @@ enum request_state { QUEUED, LEAD, TAKEN, DONE };
 struct embedded_request {
     struct store_write *writes;
     size_t count;
-    uint8_t *slots;  /* encoded, `stride` bytes for each write with a vector, in order; or NULL */
-    uint64_t number; /* write i has number + i for its vector */
-    bool hold;       /* wants the lead, not a commit */
-    enum request_state state;
+    uint8_t *slots;   /* encoded, `stride` bytes for each write with a vector, in order; or NULL */
+    uint32_t *places; /* the slot each was written to; EMBEDDED_NO_SLOT once an effect has it */
+    size_t vectors;   /* there are */
+    size_t placed;    /* of `places` */
+    uint64_t number;  /* write i has number + i for its vector */
+    bool hold;        /* wants the lead, not a commit */
+    _Atomic int state; /* enum request_state; its caller has it back when it is DONE */
     enum result result;
     struct err err;
-    pthread_cond_t cond;
+    sem_t turn; /* posted once when it has become LEAD or DONE, if it had to wait */
     struct embedded_request *next;
 };
 
@@ -83,7 +94,8 @@ struct group {
     struct embedded_request *first; /* linked by `next` */
     struct effect *effects;
     size_t count, room;
-    size_t vectors, pictures; /* to be written */
+    size_t placed;   /* vectors that were written */
+    size_t pictures; /* to be written */
     uint64_t garbage[GARBAGE_STEP];
     size_t garbage_count, garbage_added;
 };
@@ -131,18 +143,18 @@ static enum result prepare(struct embedded_collection *c, struct embedded_reques
     size_t n = 0;
     enum result r = ERR_OK;
     for (size_t i = 0; i < q->count; i++)
-        n += needs_slot(&q->writes[i]);
+        q->vectors += needs_slot(&q->writes[i]);
     q->number = atomic_fetch_add(&c->number, q->count);
-    if (n == 0)
+    if (q->vectors == 0)
         return ERR_OK;
-    q->slots = malloc(n * stride);
+    q->slots = malloc(q->vectors * stride);
+    q->places = malloc(q->vectors * sizeof *q->places);
     e.halves = malloc(dim * sizeof *e.halves);
     e.floats = malloc(dim * sizeof *e.floats);
-    if (!q->slots || !e.halves || !e.floats) {
+    if (!q->slots || !q->places || !e.halves || !e.floats) {
         r = err_no_memory(err);
         goto out;
     }
-    n = 0;
     for (size_t i = 0; !r && i < q->count; i++)
         if (needs_slot(&q->writes[i]))
             r = encode(&e, &q->writes[i], q->number + i, q->slots + stride * n++, err);
@@ -163,7 +175,8 @@ static void append(struct embedded_collection *c, struct embedded_request *q)
         c->first = q;
     c->last = q;
     c->waiting++;
-    pthread_cond_signal(&c->arrival);
+    if (c->waiting == c->wanted)
+        pthread_cond_signal(&c->arrival);
 }
 
 static struct embedded_request *take_first(struct embedded_collection *c)
@@ -191,36 +204,51 @@ static void take_out(struct embedded_collection *c, struct embedded_request *q)
     c->waiting--;
 }
 
-/* Until it leads or is done. */
-static enum result join(
-    struct embedded_collection *c, struct embedded_request *q, int64_t deadline_ms, struct err *err)
+/* False: the deadline has passed, and it is in the queue no more. */
+static bool wait_for_turn(struct embedded_collection *c, struct embedded_request *q, int64_t deadline_ms)
 {
-    if (!c->leading) {
-        c->leading = true;
-        q->state = LEAD;
-        return ERR_OK;
-    }
-    q->state = QUEUED;
-    append(c, q);
-    while (q->state == QUEUED || q->state == TAKEN)
-        if (!clock_wait(&q->cond, &c->mutex, q->state == TAKEN ? CLOCK_NO_DEADLINE : deadline_ms) &&
-            q->state == QUEUED) {
-            take_out(c, q);
-            return err_set(
-                err, ERR_TIMEOUT, "the write waited too long for those before it, and was not done");
-        }
+    if (clock_wait_sem(&q->turn, deadline_ms))
+        return true;
+    pthread_mutex_lock(&c->mutex);
+    bool out = atomic_load(&q->state) == QUEUED;
+    if (out)
+        take_out(c, q);
+    pthread_mutex_unlock(&c->mutex);
+    return !out && clock_wait_sem(&q->turn, CLOCK_NO_DEADLINE);
+}
+
+/* Until it is done or, *leads, has the lead; takes c->mutex. */
+static enum result join(struct embedded_collection *c, struct embedded_request *q, int64_t deadline_ms, bool *leads,
+    struct err *err)
+{
+    pthread_mutex_lock(&c->mutex);
+    bool waits = c->leading;
+    c->leading = true;
+    if (waits)
+        append(c, q);
+    atomic_store(&q->state, waits ? QUEUED : LEAD);
+    pthread_mutex_unlock(&c->mutex);
+    if (waits && !wait_for_turn(c, q, deadline_ms))
+        return err_set(err, ERR_TIMEOUT, "the write waited too long for those before it, and was not done");
+    *leads = atomic_load(&q->state) == LEAD;
     return ERR_OK;
 }
 
-static void hand_over(struct embedded_collection *c)
+/* To the first that waits, whose turn is to be posted when c->mutex, held here, is not; or NULL. */
+static struct embedded_request *hand_over(struct embedded_collection *c)
 {
-    if (!c->first) {
-        c->leading = false;
-        return;
-    }
-    struct embedded_request *q = take_first(c);
-    q->state = LEAD;
-    pthread_cond_signal(&q->cond);
+    c->leading = c->first != NULL;
+    if (!c->first)
+        return NULL;
+    struct embedded_request *heir = take_first(c);
+    atomic_store(&heir->state, LEAD);
+    return heir;
+}
+
+static void let_lead(struct embedded_request *heir)
+{
+    if (heir)
+        sem_post(&heir->turn);
 }
 
 /* A pause for those that were woken by the last commit. */
@@ -229,9 +257,11 @@ static void wait_for_company(struct embedded_collection *c)
     int64_t pause = c->commit_us / 2 < COMPANY_US ? c->commit_us / 2 : COMPANY_US;
     int64_t end = clock_now_us() + pause;
     struct timespec at = {.tv_sec = end / 1000000, .tv_nsec = end % 1000000 * 1000};
-    while (c->waiting + 1 < c->company && clock_now_us() < end)
+    c->wanted = c->company > 1 ? c->company - 1 : 0; /* woken for the last of them and not for each */
+    while (c->waiting < c->wanted && clock_now_us() < end)
         if (pthread_cond_timedwait(&c->arrival, &c->mutex, &at))
             break;
+    c->wanted = 0;
 }
 
 /*
@@ -245,7 +275,7 @@ static unsigned take_group(struct embedded_collection *c, struct embedded_reques
     while (c->first && !c->first->hold && writes + c->first->count <= LIMIT_COMMIT_WRITES) {
         last->next = take_first(c);
         last = last->next;
-        last->state = TAKEN;
+        atomic_store(&last->state, TAKEN);
         writes += last->count;
         n++;
     }
@@ -254,31 +284,92 @@ static unsigned take_group(struct embedded_collection *c, struct embedded_reques
 
 /* --- one commit; the leader, without a lock ------------------------------------------------------------- */
 
+/* Slots that follow each other are written together: most of a small write's cost is that of the call. */
+struct run {
+    struct embedded_vectors *vectors;
+    uint8_t *bytes; /* of `room` slots; with room for one or none nothing is gathered */
+    uint32_t room, count, first;
+};
+
+static enum result write_run(struct run *run, struct err *err)
+{
+    uint32_t n = run->count;
+    run->count = 0;
+    return n ? embedded_vectors_write(run->vectors, run->first, run->bytes, n, err) : ERR_OK;
+}
+
+static enum result add_to_run(struct run *run, uint32_t at, const uint8_t *slot, struct err *err)
+{
+    enum result r = ERR_OK;
+    if (run->room < 2)
+        return embedded_vectors_write(run->vectors, at, slot, 1, err);
+    if (run->count == run->room || at != run->first + run->count)
+        r = write_run(run, err);
+    if (run->count == 0)
+        run->first = at;
+    memcpy(run->bytes + (size_t)run->count * run->vectors->stride, slot, run->vectors->stride);
+    run->count++;
+    return r;
+}
+
+/* `q->result`: where there is no place for one of its vectors the caller fails alone. */
+static enum result place(
+    struct embedded_collection *c, struct embedded_request *q, struct run *run, struct err *err)
+{
+    enum result r = ERR_OK;
+    while (!r && !q->result && q->placed < q->vectors) {
+        const uint8_t *slot = q->slots + q->placed * c->vectors.stride;
+        uint32_t *at = &q->places[q->placed];
+        q->result = embedded_slots_alloc(&c->slots, at, &q->err);
+        if (q->result)
+            break;
+        q->placed++;
+        q->result = embedded_vectors_reserve(&c->vectors, *at, &q->err);
+        if (!q->result)
+            r = add_to_run(run, *at, slot, err);
+    }
+    return r;
+}
+
+static enum result place_vectors(struct group *g, struct err *err)
+{
+    struct embedded_collection *c = g->c;
+    struct run run = {.vectors = &c->vectors};
+    size_t vectors = 0, placed = 0, most = RUN_BYTES / c->vectors.stride;
+    enum result r = ERR_OK;
+    for (struct embedded_request *q = g->first; q; q = q->next)
+        vectors += q->vectors;
+    run.room = (uint32_t)(vectors < most ? vectors : most);
+    run.bytes = run.room > 1 ? malloc(run.room * c->vectors.stride) : NULL;
+    if (!run.bytes)
+        run.room = 0;
+    for (struct embedded_request *q = g->first; !r && q; q = q->next) {
+        r = place(c, q, &run, err);
+        placed += q->placed;
+    }
+    if (!r)
+        r = write_run(&run, err);
+    free(run.bytes);
+    if (!r && placed)
+        embedded_vectors_start_sync(&c->vectors);
+    g->placed = placed;
+    return r;
+}
+
+/* Places that no row has named. */
+static void release_places(struct embedded_collection *c, const struct embedded_request *q)
+{
+    for (size_t i = 0; i < q->placed; i++)
+        if (q->places[i] != EMBEDDED_NO_SLOT)
+            embedded_slots_release(&c->slots, q->places[i]);
+}
+
 static void set_aside(struct group *g, size_t from)
 {
     for (size_t i = from; i < g->count; i++)
         if (g->effects[i].shown != EMBEDDED_NO_SLOT)
             embedded_slots_hold(&g->c->slots, g->effects[i].shown);
     g->count = from;
-}
-
-static enum result write_slot(
-    struct group *g, const struct embedded_row *row, const uint8_t *slot, uint32_t *out, struct err *err)
-{
-    struct embedded_collection *c = g->c;
-    uint32_t i = EMBEDDED_NO_SLOT;
-    enum result r = embedded_slots_alloc(&c->slots, &i, err);
-    if (r)
-        return r;
-    *out = i; /* from here on whoever undoes this write sets the slot aside */
-    r = embedded_vectors_reserve(&c->vectors, i, err);
-    if (!r)
-        r = embedded_vectors_write(&c->vectors, i, slot, err);
-    if (r)
-        return r;
-    embedded_slots_fill(&c->slots, i, row->fileid, row->itemid, row->number);
-    g->vectors++;
-    return ERR_OK;
 }
 
 static enum result delete_row(
@@ -295,9 +386,9 @@ static enum result delete_row(
     return r;
 }
 
-/* PUT, or UPDATE of a row that is there. `old` is NULL where there was none. */
+/* PUT, or UPDATE of a row that is there. `old` is NULL where there was none, `place` where there is no vector. */
 static enum result write_row(
-    struct group *g, struct effect *e, const struct embedded_row *old, const uint8_t *slot, struct err *err)
+    struct group *g, struct effect *e, const struct embedded_row *old, uint32_t *place, struct err *err)
 {
     const struct store_write *w = &e->request->writes[e->index];
     struct embedded_collection *c = g->c;
@@ -305,13 +396,12 @@ static enum result write_row(
     enum result r = ERR_OK;
     if (w->has_itemid || w->kind == STORE_PUT)
         row.itemid = w->has_itemid ? w->itemid : w->fileid;
-    if (slot) {
+    if (place) {
         row.number = e->request->number + e->index;
         row.picture = 0;
-        r = write_slot(g, &row, slot, &e->shown, err);
-        if (r)
-            return r;
-        row.slot = e->shown;
+        row.slot = e->shown = *place; /* from here on whoever undoes this write sets the slot aside */
+        *place = EMBEDDED_NO_SLOT;
+        embedded_slots_fill(&c->slots, e->shown, row.fileid, row.itemid, row.number);
         e->retired = old ? (uint32_t)old->slot : EMBEDDED_NO_SLOT;
     } else if (old) {
         e->kept = (uint32_t)old->slot;
@@ -339,7 +429,7 @@ static enum result write_row(
 }
 
 static enum result do_write(
-    struct group *g, struct embedded_request *q, size_t index, const uint8_t *slot, struct err *err)
+    struct group *g, struct embedded_request *q, size_t index, uint32_t *place, struct err *err)
 {
     const struct store_write *w = &q->writes[index];
     struct embedded_row old;
@@ -361,7 +451,7 @@ static enum result do_write(
     } else if (w->kind == STORE_UPDATE && !found) {
         e->status = ERR_NOT_FOUND;
     } else {
-        r = write_row(g, e, found ? &old : NULL, slot, err);
+        r = write_row(g, e, found ? &old : NULL, place, err);
     }
     return r;
 }
@@ -370,7 +460,7 @@ static enum result do_write(
 static bool do_request(struct group *g, struct embedded_request *q)
 {
     struct embedded_records *records = &g->c->records;
-    const uint8_t *slot = q->slots;
+    uint32_t *places = q->places;
     size_t mark = g->count;
     enum result r = embedded_records_mark(records, &q->err);
     if (r) {
@@ -378,10 +468,9 @@ static bool do_request(struct group *g, struct embedded_request *q)
         return embedded_records_undo(records);
     }
     for (size_t i = 0; !r && i < q->count; i++) {
-        bool has_slot = needs_slot(&q->writes[i]);
-        r = do_write(g, q, i, has_slot ? slot : NULL, &q->err);
-        if (has_slot)
-            slot += g->c->vectors.stride;
+        bool has_place = needs_slot(&q->writes[i]);
+        r = do_write(g, q, i, has_place ? places : NULL, &q->err);
+        places += has_place;
     }
     if (!r)
         r = embedded_records_keep(records, &q->err);
@@ -463,7 +552,7 @@ static enum result do_requests(struct group *g, struct err *err)
     if (!r)
         r = choose_garbage(g, err);
     for (struct embedded_request *q = g->first; !r && q; q = q->next)
-        if (!do_request(g, q)) {
+        if (!q->result && !do_request(g, q)) {
             r = q->result;
             if (err)
                 *err = q->err;
@@ -593,7 +682,9 @@ static enum result commit(struct group *g, struct err *err)
 {
     struct embedded_collection *c = g->c;
     bool changed = false;
-    enum result r = do_requests(g, err);
+    enum result r = place_vectors(g, err);
+    if (!r)
+        r = do_requests(g, err);
     if (r)
         goto out;
     for (size_t i = 0; i < g->count; i++)
@@ -607,7 +698,7 @@ static enum result commit(struct group *g, struct err *err)
         }
         return ERR_OK;
     }
-    if (g->vectors)
+    if (g->placed)
         r = embedded_vectors_sync(&c->vectors, err);
     if (!r)
         r = write_pictures(g, err);
@@ -636,18 +727,23 @@ static void run_group(struct embedded_collection *c, struct embedded_request *fi
 {
     struct group g = {.c = c, .first = first};
     struct err err = {0};
-    enum result r = ERR_OK;
     for (const struct embedded_request *q = first; q; q = q->next)
         g.room += q->count;
     g.effects = calloc(g.room + 1, sizeof *g.effects); /* a call may have no writes at all */
-    r = g.effects ? commit(&g, &err) : err_no_memory(&err);
-    if (r)
-        for (struct embedded_request *q = first; q; q = q->next)
-            if (!q->result) {
-                q->result = r;
-                q->err = err;
-            }
+    enum result r = g.effects ? commit(&g, &err) : err_no_memory(&err);
+    for (struct embedded_request *q = first; q; q = q->next) {
+        release_places(c, q);
+        if (r && !q->result) {
+            q->result = r;
+            q->err = err;
+        }
+    }
     free(g.effects);
+}
+
+static bool checkpoint_due(const struct embedded_collection *c)
+{
+    return c->records.frames >= META_FRAMES || c->pictures.frames >= PICTURES_FRAMES;
 }
 
 static void checkpoint(struct embedded_collection *c)
@@ -662,31 +758,37 @@ static void checkpoint(struct embedded_collection *c)
     }
 }
 
-/* c->mutex is held before and after, not between. */
+/*
+ * The lead is given away before anybody is woken, so that whoever comes back first has it at once, and not after one more
+ * wake-up. A checkpoint belongs to the leader, but nobody waits for it to be answered.
+ */
 static void lead(struct embedded_collection *c, struct embedded_request *q)
 {
+    pthread_mutex_lock(&c->mutex);
     wait_for_company(c);
     unsigned n = take_group(c, q);
     pthread_mutex_unlock(&c->mutex);
     int64_t start = clock_now_us();
     run_group(c, q);
     int64_t took = clock_now_us() - start;
+    bool due = checkpoint_due(c);
     pthread_mutex_lock(&c->mutex);
     c->commit_us = took;
     c->company = n + c->waiting;
     if (c->company >= CROWD)
         atomic_store(&c->crowded_until_ms, clock_now_ms() + CROWD_MS);
-    for (struct embedded_request *p = q->next; p;) {
-        struct embedded_request *next =
-            p->next; /* read first: a request that is done is its caller's again */
-        p->state = DONE;
-        pthread_cond_signal(&p->cond);
-        p = next;
-    }
+    struct embedded_request *heir = due ? NULL : hand_over(c);
     pthread_mutex_unlock(&c->mutex);
-    checkpoint(c);
-    pthread_mutex_lock(&c->mutex);
-    hand_over(c);
+    let_lead(heir);
+    for (struct embedded_request *p = q->next, *next; p; p = next) {
+        next = p->next; /* read first: a request that is done is its caller's again */
+        atomic_store(&p->state, DONE);
+        sem_post(&p->turn);
+    }
+    if (due) {
+        checkpoint(c);
+        embedded_collection_resume(c);
+    }
 }
 
 enum result embedded_collection_write(struct embedded_collection *c, struct store_write *writes, size_t count,
@@ -694,19 +796,18 @@ enum result embedded_collection_write(struct embedded_collection *c, struct stor
 {
     struct embedded_request q = {.writes = writes, .count = count};
     enum result r = ERR_OK;
+    bool leads = false;
     for (size_t i = 0; !r && i < count; i++)
         r = embedded_collection_is(c, writes[i].edition, err);
     if (!r)
         r = prepare(c, &q, err);
     if (r)
         goto out;
-    clock_cond_init(&q.cond);
-    pthread_mutex_lock(&c->mutex);
-    r = join(c, &q, deadline_ms, err);
-    if (!r && q.state == LEAD)
+    sem_init(&q.turn, 0, 0);
+    r = join(c, &q, deadline_ms, &leads, err);
+    if (leads)
         lead(c, &q);
-    pthread_mutex_unlock(&c->mutex);
-    pthread_cond_destroy(&q.cond);
+    sem_destroy(&q.turn);
     if (!r && q.result) {
         r = q.result;
         if (err)
@@ -716,23 +817,25 @@ enum result embedded_collection_write(struct embedded_collection *c, struct stor
         embedded_graph_relieve(&c->graph, count);
 out:
     free(q.slots);
+    free(q.places);
     return r;
 }
 
 enum result embedded_collection_hold(struct embedded_collection *c, int64_t deadline_ms, struct err *err)
 {
     struct embedded_request q = {.hold = true};
-    clock_cond_init(&q.cond);
-    pthread_mutex_lock(&c->mutex);
-    enum result r = join(c, &q, deadline_ms, err);
-    pthread_mutex_unlock(&c->mutex);
-    pthread_cond_destroy(&q.cond);
+    bool leads = false;
+    sem_init(&q.turn, 0, 0);
+    enum result r = join(c, &q, deadline_ms, &leads, err);
+    assert(r || leads);
+    sem_destroy(&q.turn);
     return r;
 }
 
 void embedded_collection_resume(struct embedded_collection *c)
 {
     pthread_mutex_lock(&c->mutex);
-    hand_over(c);
+    struct embedded_request *heir = hand_over(c);
     pthread_mutex_unlock(&c->mutex);
+    let_lead(heir);
 }

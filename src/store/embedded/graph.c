@@ -31,7 +31,6 @@
 
 #define SLICE 32          /* rows linked before others have their turn */
 #define WAITING_MAX 32768 /* rows not linked, as long as many write at once; a search scans so many in some ms */
-#define CROWD_NS 5000000  /* between two looks at whether they still do */
 #define PUT_STEP 256      /* rows put in under one snapshot */
 #define RETRY_MS 30000    /* after there was no memory */
 #define SAVE_SHARE 4      /* saved when one row of so many has changed … */
@@ -418,7 +417,7 @@ static bool worth_saving(struct embedded_graph *g, uint64_t share, uint64_t leas
  */
 static bool writers_first(const struct embedded_graph *g, const struct index *ix)
 {
-    return index_waiting(ix) < WAITING_MAX && clock_now_ms() < atomic_load(&g->c->crowded_until_ms) &&
+    return index_waiting(ix) < WAITING_MAX && embedded_collection_crowded(g->c) &&
            !atomic_load(&g->kept.leaving);
 }
 
@@ -430,7 +429,7 @@ static bool tend(struct embedded_graph *g)
     struct index *ix = atomic_load(&g->index);
     if (ix && index_wants_tending(ix) && writers_first(g, ix)) {
         pthread_rwlock_unlock(&g->lock);
-        nanosleep(&(struct timespec){.tv_nsec = CROWD_NS}, NULL);
+        nanosleep(&(struct timespec){.tv_nsec = EMBEDDED_CROWD_NS}, NULL);
         return true;
     }
     if (ix)

@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <math.h>
 #include <stddef.h>
+#include <time.h>
 #include <unistd.h>
 #include <xxhash.h>
 
@@ -17,6 +18,7 @@
 #define SCAN_MAX 20000u   /* without an index a larger collection waits for it */
 #define TRIES 16u         /* to find a slot that is filled */
 #define SEARCH_MS 10000
+#define CROWD_GROWTH 32u  /* as many more records are waited for at most, while many write at once */
 
 struct scale_file {
     uint64_t magic, identity, version;
@@ -192,6 +194,17 @@ static bool summarise(struct sample *s, struct store_scale *out)
     return out->near > 0.02 * out->far && out->far > 1.01 * out->near;
 }
 
+static uint64_t last_count(const struct embedded_scale *b)
+{
+    return b->now.records ? b->now.records : b->tried;
+}
+
+/* While many write at once the searches of a measurement would take a good part of the machine, for a count soon old. */
+static bool can_wait(const struct embedded_scale *b, uint64_t count)
+{
+    return embedded_collection_crowded(b->c) && count < last_count(b) * CROWD_GROWTH;
+}
+
 static void measure(struct embedded_scale *b, uint64_t count)
 {
     struct embedded_collection *c = b->c;
@@ -204,9 +217,14 @@ static void measure(struct embedded_scale *b, uint64_t count)
         free(s.past);
         s.past = NULL;
     }
-    for (size_t i = 0; !r && i < EMBEDDED_SCALE_SAMPLE && !atomic_load(&b->kept.leaving); i++)
+    bool stop = false;
+    for (size_t i = 0; !r && !stop && i < EMBEDDED_SCALE_SAMPLE; i++) {
         r = take_one(&s, i, descriptor, NULL);
-    if (!r && !atomic_load(&b->kept.leaving)) {
+        stop = atomic_load(&b->kept.leaving) || can_wait(b, count);
+    }
+    if (!stop)
+        b->tried = count;
+    if (!r && !stop) {
         if (!summarise(&s, &value))
             value = (struct store_scale){0};
         pthread_mutex_lock(&b->mutex);
@@ -220,7 +238,7 @@ static void measure(struct embedded_scale *b, uint64_t count)
 
 static bool due(const struct embedded_scale *b, uint64_t count)
 {
-    uint64_t last = b->now.records ? b->now.records : b->tried;
+    uint64_t last = last_count(b);
     bool other = last == 0 || count >= last + last / 2 || count <= last - last / 3;
     return count >= EMBEDDED_SCALE_LEAST && other;
 }
@@ -231,17 +249,18 @@ static bool keep(struct embedded_kept *kept)
     uint64_t count = atomic_load(&b->c->count);
     if (pthread_mutex_trylock(&b->measuring))
         return false;
-    if (due(b, count)) {
+    bool wait = due(b, count) && can_wait(b, count);
+    if (due(b, count) && !wait) {
         bool indexed = embedded_graph_enter(&b->c->graph) != NULL;
         if (indexed)
             embedded_graph_leave(&b->c->graph);
-        if (indexed || count <= SCAN_MAX) {
-            b->tried = count;
+        if (indexed || count <= SCAN_MAX)
             measure(b, count);
-        }
     }
     pthread_mutex_unlock(&b->measuring);
-    return false;
+    if (wait)
+        nanosleep(&(struct timespec){.tv_nsec = EMBEDDED_CROWD_NS}, NULL);
+    return wait;
 }
 
 /* --- for the collection ----------------------------------------------------------------------------------- */

@@ -300,12 +300,18 @@ enum result embedded_vectors_cover(struct embedded_vectors *v, uint64_t slots, s
 }
 
 enum result embedded_vectors_write(
-    struct embedded_vectors *v, uint64_t i, const uint8_t *slot, struct err *err)
+    struct embedded_vectors *v, uint64_t i, const uint8_t *slots, size_t n, struct err *err)
 {
-    assert(i < v->capacity && v->maps[i >> v->shift]); /* V4, V5 */
+    assert(i + n <= v->capacity && v->maps[i >> v->shift] && v->maps[(i + n - 1) >> v->shift]); /* V4, V5 */
     struct err why;
-    enum result r = embedded_write_at(v->sys, v->fd, slot, v->stride, (off_t)(HEADER + i * v->stride), &why);
+    enum result r =
+        embedded_write_at(v->sys, v->fd, slots, n * v->stride, (off_t)(HEADER + i * v->stride), &why);
     return r ? err_set(err, r, "%s: %s", v->path, why.message) : ERR_OK;
+}
+
+void embedded_vectors_start_sync(struct embedded_vectors *v)
+{
+    (void)!sync_file_range(v->fd, 0, 0, SYNC_FILE_RANGE_WRITE);
 }
 
 enum result embedded_vectors_sync(struct embedded_vectors *v, struct err *err)

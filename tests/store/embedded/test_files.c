@@ -577,6 +577,31 @@ static void test_slots_are_reused(void **state)
     OK(check(err));
 }
 
+/* An update of what is not there had a slot for its vector, which no row ever named. */
+static void test_vain_updates_take_no_slots(void **state)
+{
+    enum { MANY = 1000 };
+    struct stat before, after;
+    struct store_write w[MANY];
+    float v[DIM];
+    test_create(store, "c", DIM, STORE_L2);
+    fill("c", 10);
+    vector_of(1, v);
+    assert_int_equal(stat(file_of("c", "vectors.f16"), &before), 0);
+    for (int i = 0; i < 10; i++) {
+        for (int j = 0; j < MANY; j++)
+            w[j] = (struct store_write){.kind = STORE_UPDATE, .fileid = 100 + j, .vector = v};
+        OK(store_write(store, "c", w, MANY, 0, err));
+        for (int j = 0; j < MANY; j++)
+            assert_int_equal(w[j].status, ERR_NOT_FOUND);
+    }
+    fill("c", 20);
+    assert_int_equal(stat(file_of("c", "vectors.f16"), &after), 0);
+    assert_int_equal(after.st_size, before.st_size);
+    assert_int_equal(search_all("c", -1), 20);
+    OK(check(err));
+}
+
 static size_t open_files(void)
 {
     return entries("/proc/self/fd");
@@ -659,6 +684,7 @@ int main(void)
         T(test_check_texts),
         T(test_old_thumbnails_go),
         T(test_slots_are_reused),
+        T(test_vain_updates_take_no_slots),
         T(test_many_collections),
         T(test_reader_limit),
         T(test_collection_limit),

@@ -84,6 +84,7 @@ struct job {
     uint64_t seed;
     pthread_t thread;
     atomic_int problems;
+    atomic_int done;
 };
 
 static void *put_many(void *user)
@@ -129,6 +130,45 @@ static void test_commits_are_shared(void **state)
     start(&alone, put_many);
     finish(&alone);
     assert_int_equal(atomic_load(&syncs), 20);
+}
+
+/* Writers that give up while the lead, or their own turn, is on its way to them: a write that timed out was not done. */
+static void *put_impatiently(void *user)
+{
+    struct job *job = user;
+    for (int i = 0; i < job->count; i++) {
+        float v[DIM];
+        struct store_write w = {
+            .kind = STORE_PUT, .fileid = job->base + i, .tags = "[]", .brief = "{}", .vector = v};
+        vector_of(job->base + i, v);
+        enum result r = store_write(
+            store, "c", &w, 1, clock_now_ms() + (int64_t)(test_random(&job->seed) % 5), NULL);
+        if (r == ERR_OK)
+            atomic_fetch_add(&job->done, 1);
+        else if (r != ERR_TIMEOUT)
+            atomic_fetch_add(&job->problems, 1);
+    }
+    return NULL;
+}
+
+static void test_giving_up(void **state)
+{
+    enum { THREADS = 12, EACH = 150 };
+    struct job jobs[THREADS] = {0};
+    uint64_t done = 0;
+    for (int i = 0; i < THREADS; i++) {
+        jobs[i].base = i * 1000;
+        jobs[i].count = EACH;
+        jobs[i].seed = (uint64_t)i + 1;
+        start(&jobs[i], put_impatiently);
+    }
+    for (int i = 0; i < THREADS; i++) {
+        finish(&jobs[i]);
+        done += (uint64_t)atomic_load(&jobs[i].done);
+    }
+    assert_true(done > 0 && done < THREADS * EACH); /* both happen */
+    assert_int_equal(test_count(store, "c"), done);
+    OK(store_check(store, NULL, NULL, err));
 }
 
 /* A commit takes no more than LIMIT_COMMIT_WRITES records of others; a call alone may have LIMIT_WRITES. */
@@ -457,6 +497,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
         T(test_commits_are_shared),
+        T(test_giving_up),
         T(test_commit_limit),
         T(test_sync_blocks_no_reader),
         T(test_readers_and_writers),

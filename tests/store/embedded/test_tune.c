@@ -1,7 +1,9 @@
 /* Tuned collections: what a search promises there, what survives, and that it can be undone. */
 #include "support.h"
 
+#include "base/clock.h"
 #include "store/backup.h"
+#include "store/embedded/collection.h"
 #include "store/tune.h"
 
 #include <math.h>
@@ -322,6 +324,59 @@ static void test_scale(void **unused)
     OK(store_drop(store, "few", 0, err));
 }
 
+static void put_rows(struct embedded_collection *c, int n, uint64_t *seed)
+{
+    for (int i = 0; i < n; i++) {
+        float v[DIM];
+        struct store_write w = {.kind = STORE_PUT, .fileid = (int64_t)atomic_load(&c->count), .tags = "[]",
+            .brief = "{}", .vector = v, .dimension = DIM};
+        for (int k = 0; k < DIM; k++)
+            v[k] = noise(seed);
+        OK(embedded_collection_write(c, &w, 1, 0, err));
+    }
+}
+
+/* What was measured last. `want` 0: after a while; else when it is of so many records at least. */
+static uint64_t measured(struct embedded_collection *c, struct embedded_keeper *keeper, uint64_t want)
+{
+    struct store_scale scale = {0};
+    for (int i = 0; i < (want ? 3000 : 30) && (want == 0 || scale.records < want); i++) {
+        embedded_keeper_wake(keeper);
+        usleep(10000);
+        embedded_scale_get(&c->scale, &scale);
+    }
+    return scale.records;
+}
+
+/* While many write at once a measurement waits, unless there are far more records than when there was the last. */
+static void test_scale_beside_a_crowd(void **unused)
+{
+    const struct store_settings settings = {.model = "m", .dimension = DIM, .descriptor = DIM};
+    struct embedded_keeper *keeper = NULL;
+    struct embedded_collection *c = NULL;
+    uint64_t seed = 9;
+    OK(embedded_keeper_new(&keeper, err));
+    OK(embedded_collection_create(&store_sys_real, test_path(folder, "alone"), &settings, err));
+    const struct embedded_collection_place place = {
+        .sys = &store_sys_real, .path = test_path(folder, "alone"), .name = "alone", .keeper = keeper};
+    OK(embedded_collection_open(&place, &c, err));
+    put_rows(c, 40, &seed);
+    uint64_t first = measured(c, keeper, EMBEDDED_SCALE_LEAST);
+    assert_in_range(first, EMBEDDED_SCALE_LEAST, 40);
+    atomic_store(&c->crowded_until_ms, clock_now_ms() + 600000);
+    put_rows(c, 100, &seed); /* a crowd of writers is not needed for what follows, only its mark */
+    assert_int_equal(measured(c, keeper, 0), first);
+    put_rows(c, 1300, &seed);
+    assert_true(measured(c, keeper, 32 * first) >= 32 * first);
+    first = measured(c, keeper, 0);
+    put_rows(c, 800, &seed);
+    assert_true(measured(c, keeper, 0) < first + 800);
+    atomic_store(&c->crowded_until_ms, 0);
+    assert_int_equal(measured(c, keeper, first + 600), 2240);
+    embedded_collection_close(c);
+    embedded_keeper_free(keeper);
+}
+
 static void test_eval(void **unused)
 {
     struct store_eval_report e;
@@ -381,6 +436,6 @@ int main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
         T(test_tuned), T(test_damaged_file), T(test_eval), T(test_refusals), T(test_past_queries),
-        T(test_backup), T(test_past_on_disk), T(test_copies), T(test_scale)};
+        T(test_backup), T(test_past_on_disk), T(test_copies), T(test_scale), T(test_scale_beside_a_crowd)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
