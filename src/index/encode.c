@@ -44,14 +44,32 @@ void index_rotation_init(struct index *ix)
         ix->flips[n + i] = (mix(&state) >> 63 ? -1.0f : 1.0f) * (i >= n - p ? unit : 1.0f);
 }
 
+/* What follows is for each component on its own; `restrict` lets the compiler take several at a time. */
+
+static void multiply(float *restrict x, const float *restrict by, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        x[i] *= by[i];
+}
+
+static void subtract(float *restrict x, const float *restrict what, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        x[i] -= what[i];
+}
+
+static void scale_code(float *restrict x, const int8_t *restrict code, float scale, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        x[i] = scale * (float)code[i];
+}
+
 static void rotate(const struct index *ix, float *x)
 {
     size_t n = ix->shape.padded, p = power_below(n);
-    for (size_t i = 0; i < n; i++)
-        x[i] *= ix->flips[i];
+    multiply(x, ix->flips, n);
     ix->codes->hadamard(x, p);
-    for (size_t i = 0; i < n; i++)
-        x[i] *= ix->flips[n + i];
+    multiply(x, ix->flips + n, n);
     ix->codes->hadamard(x + n - p, p);
 }
 
@@ -67,7 +85,7 @@ float index_to_code(const struct index *ix, const float *x, int8_t *code, int32_
     return max / 127;
 }
 
-static float code_error(const float *x, const int8_t *code, float scale, size_t n)
+static float code_error(const float *restrict x, const int8_t *restrict code, float scale, size_t n)
 {
     float lanes[8] = {0};
     for (size_t i = 0; i < n; i += 8)
@@ -82,17 +100,15 @@ static float code_error(const float *x, const int8_t *code, float scale, size_t 
 static float prepare(const struct index *ix, float *x)
 {
     float length = sqrtf(norm2(ix, x));
-    if (ix->settings.metric == INDEX_COSINE && length > 0)
-        for (size_t i = 0; i < ix->shape.dimension; i++)
-            x[i] /= length;
+    for (size_t i = 0, n = ix->shape.dimension; ix->settings.metric == INDEX_COSINE && length > 0 && i < n; i++)
+        x[i] /= length;
     return length;
 }
 
 static void probe_residual(const struct index *ix, struct index_probe *p)
 {
     float *x = p->rotated;
-    for (size_t i = 0; i < ix->shape.padded; i++)
-        x[i] -= ix->centre[i];
+    subtract(x, ix->centre, ix->shape.padded);
     p->residual_norm2 = norm2(ix, x);
     p->residual_norm = sqrtf(p->residual_norm2);
     p->residual_scale = index_to_code(ix, x, p->residual, &p->residual_sum);
@@ -114,10 +130,13 @@ void index_probe_query(const struct index *ix, const float *vector, struct index
 
 static void decode(const struct index *ix, uint32_t node, float *x)
 {
-    const int8_t *code = index_code(ix, node);
-    float scale = index_head(ix, node)->scale;
-    for (size_t i = 0; i < ix->shape.padded; i++)
-        x[i] = scale * (float)code[i];
+    scale_code(x, index_code(ix, node), index_head(ix, node)->scale, ix->shape.padded);
+}
+
+void index_less_centre(const struct index *ix, uint32_t node, float *x)
+{
+    decode(ix, node, x);
+    subtract(x, ix->centre, ix->shape.padded);
 }
 
 void index_probe_node(const struct index *ix, uint32_t node, struct index_probe *p)
@@ -144,24 +163,32 @@ void index_encode(const struct index *ix, uint32_t node, const uint16_t *vector,
     h->error = code_error(x, index_code(ix, node), h->scale, ix->shape.padded);
 }
 
+/* The signs of eight numbers, which become their absolute values. */
+static uint8_t signs(float *restrict x)
+{
+    unsigned byte = 0;
+    for (size_t j = 0; j < 8; j++) {
+        byte |= (unsigned)(x[j] > 0) << j;
+        x[j] = fabsf(x[j]);
+    }
+    return (uint8_t)byte;
+}
+
 void index_sketch(const struct index *ix, uint32_t node, float *x)
 {
     struct index_head *h = index_head(ix, node);
     uint8_t *bits = index_bits(h);
     size_t n = ix->shape.padded;
-    float far2 = 0, sum = 0;
-    decode(ix, node, x);
-    memset(bits, 0, n / 8);
+    float sums[8] = {0}, sum = 0;
+    index_less_centre(ix, node, x);
+    float far2 = norm2(ix, x);
     for (size_t i = 0; i < n; i += 8) {
-        unsigned byte = 0;
-        for (size_t j = 0; j < 8; j++) {
-            float d = x[i + j] - ix->centre[i + j];
-            byte |= (unsigned)(d > 0) << j;
-            far2 += d * d;
-            sum += fabsf(d);
-        }
-        bits[i / 8] = (uint8_t)byte;
+        bits[i / 8] = signs(x + i);
+        for (size_t j = 0; j < 8; j++)
+            sums[j] += x[i + j];
     }
+    for (size_t j = 0; j < 8; j++)
+        sum += sums[j];
     /* How well the signs point where the vector points, 0.8 for what looks like noise; see the paper. */
     float agree2 = far2 > 0 ? sum * sum / ((float)n * far2) : 1;
     h->far2 = far2;

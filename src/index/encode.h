@@ -24,6 +24,8 @@ void index_probe_query(const struct index *ix, const float *vector, struct index
 void index_probe_node(const struct index *ix, uint32_t node, struct index_probe *p);
 /* Code and head of a new row. `work` has room for 2 · padded floats. */
 void index_encode(const struct index *ix, uint32_t node, const uint16_t *vector, float *work);
+/* A row by its code, less the centre, which is known. */
+void index_less_centre(const struct index *ix, uint32_t node, float *x);
 /* Its sketch, from the code; the centre is known. */
 void index_sketch(const struct index *ix, uint32_t node, float *work);
 

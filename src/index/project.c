@@ -81,21 +81,13 @@ static float rounded(const struct index_projection *p, size_t j, float y, uint8_
     return (within - ZERO) * p->steps[j];
 }
 
-static void less_centre(const struct index *ix, uint32_t node, float *x)
-{
-    const int8_t *code = index_code(ix, node);
-    float scale = index_head(ix, node)->scale;
-    for (size_t i = 0; i < ix->shape.padded; i++)
-        x[i] = scale * (float)code[i] - ix->centre[i];
-}
-
 /* `x` becomes the row less the centre. */
 static struct projected project(const struct index *ix, const struct index_projection *p, uint32_t node, float *x)
 {
     struct projected out = {.base = index_head(ix, node)->far2};
     float rest2 = out.base;
     bool apart = false;
-    less_centre(ix, node, x);
+    index_less_centre(ix, node, x);
     for (size_t j = 0; j < INDEX_COMPONENTS; j++) {
         float y = ix->kernel->dot_f32(p->basis + j * ix->shape.padded, x, ix->shape.padded);
         float there = rounded(p, j, y, &out.bytes[j], &apart);
@@ -202,7 +194,7 @@ static enum result take_sample(struct index *ix, struct sample *s, struct err *e
         for (uint32_t node = start; node < used && s->count < s->max; node += step) {
             if (index_state(index_meta(ix, node)) != INDEX_LINKED)
                 continue;
-            less_centre(ix, node, s->rows + s->count * s->n);
+            index_less_centre(ix, node, s->rows + s->count * s->n);
             s->count++;
         }
     index_leave(ix, place);

@@ -8,7 +8,7 @@
  * arbitrary pairs.
  *
  * The keeper does it when there are EMBEDDED_SCALE_LEAST pictures, and again when there are half as many more or a third
- * fewer, and after each tune. The result is kept in derived/scale, so that a restart changes no similarity.
+ * fewer, and after each tune. While many write at once it waits, unless there are many times as many as at the last time. The result is kept in derived/scale, so that a restart changes no similarity.
  */
 #ifndef STORE_EMBEDDED_SCALE_H
 #define STORE_EMBEDDED_SCALE_H
