@@ -10,6 +10,8 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <signal.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -143,6 +145,35 @@ static void test_clock_wait(void **state)
     pthread_cond_destroy(&cond);
 }
 
+static void on_alarm(int signal)
+{
+}
+
+static void test_clock_wait_sem(void **state)
+{
+    sem_t sem;
+    struct itimerval soon = {.it_value = {.tv_usec = 10000}}, never = {0};
+    assert_int_equal(sem_init(&sem, 0, 0), 0);
+    int64_t start = clock_now_ms();
+    assert_false(clock_wait_sem(&sem, start + 20));
+    assert_true(clock_now_ms() - start >= 19);
+    assert_false(clock_wait_sem(&sem, start));
+    assert_int_equal(sem_post(&sem), 0);
+    assert_true(clock_wait_sem(&sem, start)); /* posted, though the deadline has passed */
+    assert_int_equal(sem_post(&sem), 0);
+    assert_true(clock_wait_sem(&sem, CLOCK_NO_DEADLINE));
+    /* A signal ends no wait. */
+    struct sigaction action = {.sa_handler = on_alarm}, before;
+    assert_int_equal(sigaction(SIGALRM, &action, &before), 0);
+    assert_int_equal(setitimer(ITIMER_REAL, &soon, NULL), 0);
+    start = clock_now_ms();
+    assert_false(clock_wait_sem(&sem, start + 60));
+    assert_true(clock_now_ms() - start >= 59);
+    setitimer(ITIMER_REAL, &never, NULL);
+    sigaction(SIGALRM, &before, NULL);
+    sem_destroy(&sem);
+}
+
 /* What `body` writes to standard error; it may end with _exit(). */
 static char *stderr_of(void (*body)(void))
 {
@@ -262,6 +293,7 @@ int main(void)
         cmocka_unit_test(test_err_names),
         cmocka_unit_test(test_clock),
         cmocka_unit_test(test_clock_wait),
+        cmocka_unit_test(test_clock_wait_sem),
         cmocka_unit_test(test_log),
         cmocka_unit_test(test_log_long_line),
         cmocka_unit_test(test_cpu),

@@ -101,7 +101,8 @@ static enum result moment_begin(struct run *run, struct moment *m, struct err *e
         goto out;
     embedded_slots_enter(&c->slots, &m->snapshot);
     m->change = m->snapshot.seq;
-    m->top = c->slots.top;
+    /* A slot that the file could not be made long enough for is among those that were ever taken. */
+    m->top = c->slots.top < c->vectors.capacity ? c->slots.top : (uint32_t)c->vectors.capacity;
     r = embedded_sql_exec(m->meta, "BEGIN; SELECT count(*) FROM settings;", err);
     if (!r && pictures)
         r = embedded_sql_exec(m->pictures, "BEGIN; SELECT 1 FROM pictures LIMIT 1;", err);

@@ -7,8 +7,8 @@
  *      LEAD ── takes what waits, up to a limit       QUEUED ── deadline ──▶ out, ERR_TIMEOUT
  *        │ commits it all (below)                       │  └── the leader before is through ──▶ LEAD
  *        ▼                                              ▼
- *      hands the lead to the first that waits,       TAKEN ──▶ DONE, with a result
- *      then wakes TAKEN ones
+ *      hands the lead to the first that waits        TAKEN ──▶ DONE, with a result
+ *      and wakes TAKEN ones
  *
  * One commit: slots taken and written (pwrite); BEGIN on meta.db; each caller's rows between a savepoint and its
  * release, so that a caller that fails takes only its own rows with it. Then, in this order, each a promise about
@@ -18,8 +18,9 @@
  *     columns.h, slots.h) → answer
  *
  * The COMMIT of meta.db is the moment of truth (invariant V2 of vectors.c). A failure before it undoes
- * everything, for every caller of the group: these are failures of the disk. Slots that rows of a failed commit named
- * are held (S5); those that no row named are free at once.
+ * everything, for every caller of the group: these are failures of the disk. But where no room can be had for a vector,
+ * only its caller fails, and where vectors cannot be written, callers that have some: deletes must go on, they may be what
+ * makes room. Slots that rows of a failed commit named are held (S5); those that no row named are free at once.
  *
  * A leader waits a little for company before it starts, if the last commit had company: writers that were
  * woken together come back together, and without the pause they would split into two groups that take turns,
@@ -49,7 +50,7 @@
 
 #define COMPANY_US 1000  /* longest pause before a commit */
 #define CROWD 4          /* writers that share a commit … */
-#define CROWD_MS 50      /* … and for how long they count as many */
+#define CROWD_MS 50      /* … and for how long they count as many, at least */
 #define RUN_BYTES (256 * LIMIT_KIB) /* of vectors written by one call */
 #define META_FRAMES 1000 /* pages in the log after which they are copied into the file */
 #define PICTURES_FRAMES 4000
@@ -94,7 +95,6 @@ struct group {
     struct embedded_request *first; /* linked by `next` */
     struct effect *effects;
     size_t count, room;
-    size_t placed;   /* vectors that were written */
     size_t pictures; /* to be written */
     uint64_t garbage[GARBAGE_STEP];
     size_t garbage_count, garbage_added;
@@ -164,7 +164,7 @@ out:
     return r;
 }
 
-/* --- the queue; c->mutex is held ------------------------------------------------------------------------ */
+/* --- the queue: c->mutex is held where nothing else is said ---------------------------------------------- */
 
 static void append(struct embedded_collection *c, struct embedded_request *q)
 {
@@ -204,7 +204,7 @@ static void take_out(struct embedded_collection *c, struct embedded_request *q)
     c->waiting--;
 }
 
-/* False: the deadline has passed, and it is in the queue no more. */
+/* False: the deadline has passed, and it is in the queue no more. Takes c->mutex. */
 static bool wait_for_turn(struct embedded_collection *c, struct embedded_request *q, int64_t deadline_ms)
 {
     if (clock_wait_sem(&q->turn, deadline_ms))
@@ -245,6 +245,7 @@ static struct embedded_request *hand_over(struct embedded_collection *c)
     return heir;
 }
 
+/* Without c->mutex. */
 static void let_lead(struct embedded_request *heir)
 {
     if (heir)
@@ -312,7 +313,15 @@ static enum result add_to_run(struct run *run, uint32_t at, const uint8_t *slot,
     return r;
 }
 
-/* `q->result`: where there is no place for one of its vectors the caller fails alone. */
+/* Places that no row has named: the last first, so that those taken first are the next to be taken, and follow each other. */
+static void release_places(struct embedded_collection *c, struct embedded_request *q)
+{
+    for (; q->placed; q->placed--)
+        if (q->places[q->placed - 1] != EMBEDDED_NO_SLOT)
+            embedded_slots_release(&c->slots, q->places[q->placed - 1]);
+}
+
+/* `q->result`: where there is no room for one of its vectors the caller fails alone, and what it had is free for the next. */
 static enum result place(
     struct embedded_collection *c, struct embedded_request *q, struct run *run, struct err *err)
 {
@@ -328,40 +337,43 @@ static enum result place(
         if (!q->result)
             r = add_to_run(run, *at, slot, err);
     }
+    if (q->result)
+        release_places(c, q);
     return r;
 }
 
+static enum result place_all(struct group *g, struct run *run, struct err *err)
+{
+    enum result r = ERR_OK;
+    for (struct embedded_request *q = g->first; !r && q; q = q->next)
+        r = place(g->c, q, run, err);
+    return r ? r : write_run(run, err);
+}
+
+/* What is returned is an error of all. */
 static enum result place_vectors(struct group *g, struct err *err)
 {
     struct embedded_collection *c = g->c;
     struct run run = {.vectors = &c->vectors};
-    size_t vectors = 0, placed = 0, most = RUN_BYTES / c->vectors.stride;
-    enum result r = ERR_OK;
+    size_t vectors = 0, most = RUN_BYTES / c->vectors.stride;
+    struct err why = {0};
     for (struct embedded_request *q = g->first; q; q = q->next)
         vectors += q->vectors;
+    if (vectors == 0)
+        return ERR_OK;
     run.room = (uint32_t)(vectors < most ? vectors : most);
     run.bytes = run.room > 1 ? malloc(run.room * c->vectors.stride) : NULL;
     if (!run.bytes)
         run.room = 0;
-    for (struct embedded_request *q = g->first; !r && q; q = q->next) {
-        r = place(c, q, &run, err);
-        placed += q->placed;
-    }
-    if (!r)
-        r = write_run(&run, err);
+    enum result r = place_all(g, &run, &why);
     free(run.bytes);
-    if (!r && placed)
-        embedded_vectors_start_sync(&c->vectors);
-    g->placed = placed;
-    return r;
-}
-
-/* Places that no row has named. */
-static void release_places(struct embedded_collection *c, const struct embedded_request *q)
-{
-    for (size_t i = 0; i < q->placed; i++)
-        if (q->places[i] != EMBEDDED_NO_SLOT)
-            embedded_slots_release(&c->slots, q->places[i]);
+    for (struct embedded_request *q = g->first; r && q; q = q->next)
+        if (q->vectors && !q->result) {
+            q->result = r;
+            q->err = why;
+            release_places(c, q);
+        }
+    return r ? ERR_OK : embedded_vectors_start_sync(&c->vectors, err);
 }
 
 static void set_aside(struct group *g, size_t from)
@@ -681,14 +693,16 @@ static void tell(struct group *g)
 static enum result commit(struct group *g, struct err *err)
 {
     struct embedded_collection *c = g->c;
-    bool changed = false;
+    bool changed = false, shows = false;
     enum result r = place_vectors(g, err);
     if (!r)
         r = do_requests(g, err);
     if (r)
         goto out;
-    for (size_t i = 0; i < g->count; i++)
+    for (size_t i = 0; i < g->count; i++) {
         changed |= g->effects[i].changed;
+        shows |= g->effects[i].shown != EMBEDDED_NO_SLOT;
+    }
     if (!changed) { /* only deletes of what was not there, and the like; or every caller failed by itself */
         embedded_records_rollback(&c->records);
         for (size_t i = 0; i < g->count; i++) {
@@ -698,7 +712,7 @@ static enum result commit(struct group *g, struct err *err)
         }
         return ERR_OK;
     }
-    if (g->placed)
+    if (shows)
         r = embedded_vectors_sync(&c->vectors, err);
     if (!r)
         r = write_pictures(g, err);
@@ -776,7 +790,7 @@ static void lead(struct embedded_collection *c, struct embedded_request *q)
     c->commit_us = took;
     c->company = n + c->waiting;
     if (c->company >= CROWD)
-        atomic_store(&c->crowded_until_ms, clock_now_ms() + CROWD_MS);
+        atomic_store(&c->crowded_until_ms, clock_now_ms() + CROWD_MS + 2 * took / 1000);
     struct embedded_request *heir = due ? NULL : hand_over(c);
     pthread_mutex_unlock(&c->mutex);
     let_lead(heir);

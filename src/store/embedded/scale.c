@@ -18,7 +18,7 @@
 #define SCAN_MAX 20000u   /* without an index a larger collection waits for it */
 #define TRIES 16u         /* to find a slot that is filled */
 #define SEARCH_MS 10000
-#define CROWD_GROWTH 32u  /* as many more records are waited for at most, while many write at once */
+#define CROWD_MS 60000    /* that long a measurement waits while many write at once */
 
 struct scale_file {
     uint64_t magic, identity, version;
@@ -199,13 +199,18 @@ static uint64_t last_count(const struct embedded_scale *b)
     return b->now.records ? b->now.records : b->tried;
 }
 
-/* While many write at once the searches of a measurement would take a good part of the machine, for a count soon old. */
+/*
+ * While many write at once the searches of a measurement would take a good part of the machine, for a count soon old. Only
+ * where there is one already, and of fewer: else it is of no use any more.
+ */
 static bool can_wait(const struct embedded_scale *b, uint64_t count)
 {
-    return embedded_collection_crowded(b->c) && count < last_count(b) * CROWD_GROWTH;
+    uint64_t last = last_count(b);
+    return last && count > last && embedded_collection_crowded(b->c) && clock_now_ms() < b->due_ms + CROWD_MS;
 }
 
-static void measure(struct embedded_scale *b, uint64_t count)
+/* False: there are many now that write at once. */
+static bool measure(struct embedded_scale *b, uint64_t count)
 {
     struct embedded_collection *c = b->c;
     struct sample s = {.c = c, .random = 0x9e3779b97f4a7c15u};
@@ -217,14 +222,16 @@ static void measure(struct embedded_scale *b, uint64_t count)
         free(s.past);
         s.past = NULL;
     }
-    bool stop = false;
-    for (size_t i = 0; !r && !stop && i < EMBEDDED_SCALE_SAMPLE; i++) {
+    bool waits = false;
+    for (size_t i = 0; !r && i < EMBEDDED_SCALE_SAMPLE && !atomic_load(&b->kept.leaving); i++) {
+        waits = can_wait(b, count);
+        if (waits)
+            break;
         r = take_one(&s, i, descriptor, NULL);
-        stop = atomic_load(&b->kept.leaving) || can_wait(b, count);
     }
-    if (!stop)
+    if (!waits)
         b->tried = count;
-    if (!r && !stop) {
+    if (!r && !waits && !atomic_load(&b->kept.leaving)) {
         if (!summarise(&s, &value))
             value = (struct store_scale){0};
         pthread_mutex_lock(&b->mutex);
@@ -234,6 +241,7 @@ static void measure(struct embedded_scale *b, uint64_t count)
     }
     free(s.past);
     free(descriptor);
+    return !waits;
 }
 
 static bool due(const struct embedded_scale *b, uint64_t count)
@@ -249,18 +257,19 @@ static bool keep(struct embedded_kept *kept)
     uint64_t count = atomic_load(&b->c->count);
     if (pthread_mutex_trylock(&b->measuring))
         return false;
-    bool wait = due(b, count) && can_wait(b, count);
-    if (due(b, count) && !wait) {
-        bool indexed = embedded_graph_enter(&b->c->graph) != NULL;
-        if (indexed)
-            embedded_graph_leave(&b->c->graph);
-        if (indexed || count <= SCAN_MAX)
-            measure(b, count);
+    bool indexed = embedded_graph_enter(&b->c->graph) != NULL, waits = false;
+    if (indexed)
+        embedded_graph_leave(&b->c->graph);
+    if (!due(b, count)) {
+        b->due_ms = 0;
+    } else if (indexed || count <= SCAN_MAX) {
+        b->due_ms = b->due_ms ? b->due_ms : clock_now_ms();
+        waits = can_wait(b, count) || !measure(b, count);
     }
-    pthread_mutex_unlock(&b->measuring);
-    if (wait)
+    if (waits) /* before others get in, for they would sleep as well */
         nanosleep(&(struct timespec){.tv_nsec = EMBEDDED_CROWD_NS}, NULL);
-    return wait;
+    pthread_mutex_unlock(&b->measuring);
+    return waits;
 }
 
 /* --- for the collection ----------------------------------------------------------------------------------- */

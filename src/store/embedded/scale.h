@@ -8,7 +8,8 @@
  * arbitrary pairs.
  *
  * The keeper does it when there are EMBEDDED_SCALE_LEAST pictures, and again when there are half as many more or a third
- * fewer, and after each tune. While many write at once it waits, unless there are many times as many as at the last time. The result is kept in derived/scale, so that a restart changes no similarity.
+ * fewer, and after each tune. While many write at once it leaves them the machine for a minute, if there is a result. The result
+ * is kept in derived/scale, so that a restart changes no similarity.
  */
 #ifndef STORE_EMBEDDED_SCALE_H
 #define STORE_EMBEDDED_SCALE_H
@@ -30,7 +31,8 @@ struct embedded_scale {
     pthread_mutex_t measuring; /* trylock: one thread measures */
     pthread_mutex_t mutex;     /* of `now` */
     struct store_scale now;
-    uint64_t tried; /* records at the last attempt, plus 1; under `measuring` */
+    uint64_t tried; /* records at the last attempt; under `measuring` */
+    int64_t due_ms; /* since when a measurement is due, 0: none is; under `measuring` */
 };
 
 /* `keeper` may be NULL: then nothing is measured. */

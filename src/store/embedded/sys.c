@@ -12,9 +12,15 @@ static int real_open(const char *path, int flags, mode_t mode)
     return open(path, flags, mode);
 }
 
+static int real_start_sync(int fd)
+{
+    return sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+}
+
 const struct store_sys store_sys_real = {
     .open = real_open,
     .pwrite = pwrite,
+    .start_sync = real_start_sync,
     .fdatasync = fdatasync,
     .fsync = fsync,
     .ftruncate = ftruncate,

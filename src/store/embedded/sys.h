@@ -14,6 +14,7 @@
 struct store_sys {
     int (*open)(const char *path, int flags, mode_t mode);
     ssize_t (*pwrite)(int fd, const void *bytes, size_t len, off_t at);
+    int (*start_sync)(int fd); /* the kernel begins to write what is dirty: no promise, but errors are real ones */
     int (*fdatasync)(int fd);
     int (*fsync)(int fd);
     int (*ftruncate)(int fd, off_t size);

@@ -30,8 +30,8 @@
  *
  * When fdatasync() fails, Linux marks the pages clean although they never reached the disk: a second
  * fdatasync() that succeeds proves nothing about them. The pages in question are those written since the last
- * success, and by V2 no row names them yet. So the commit fails, its slots are set aside until another commit
- * has succeeded (slots.h), and a slot used again is written again, which makes its pages dirty again. A page
+ * success, and by V2 no row names them yet. So the commit fails, slots that its rows named are set aside until another
+ * commit has succeeded (slots.h), and a slot used again is written again, which makes its pages dirty again. A page
  * shared with a neighbouring slot that a row names is no danger: the neighbour's bytes did not change, and
  * are on disk from before. Because the file's length may be what failed, the next sync is a full fsync().
  *
@@ -309,9 +309,18 @@ enum result embedded_vectors_write(
     return r ? err_set(err, r, "%s: %s", v->path, why.message) : ERR_OK;
 }
 
-void embedded_vectors_start_sync(struct embedded_vectors *v)
+static bool is_not_offered(int e)
 {
-    (void)!sync_file_range(v->fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+    return e == ENOSYS || e == EINVAL || e == ESPIPE || e == EOPNOTSUPP || e == EPERM;
+}
+
+enum result embedded_vectors_start_sync(struct embedded_vectors *v, struct err *err)
+{
+    if (!v->sys->start_sync(v->fd) || is_not_offered(errno))
+        return ERR_OK;
+    /* Pages it could not write may be clean now, and the error told to nobody else: as after a failed sync. */
+    v->distrust = true;
+    return err_set_errno(err, errno, "cannot put %s on disk", v->path);
 }
 
 enum result embedded_vectors_sync(struct embedded_vectors *v, struct err *err)

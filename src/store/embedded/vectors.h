@@ -63,8 +63,11 @@ enum result embedded_vectors_cover(struct embedded_vectors *v, uint64_t slots, s
 /* `n` slots from slot `i` on, which embedded_vectors_reserve() was called for. */
 enum result embedded_vectors_write(
     struct embedded_vectors *v, uint64_t i, const uint8_t *slots, size_t n, struct err *err) ERR_MUST_USE;
-/* Let the disk begin with what was written. A promise of nothing, which saves time where work comes before the sync. */
-void embedded_vectors_start_sync(struct embedded_vectors *v);
+/*
+ * Let the disk begin with what was written, which saves time where work comes before the sync. It promises nothing, but an
+ * error is one of the sync.
+ */
+enum result embedded_vectors_start_sync(struct embedded_vectors *v, struct err *err) ERR_MUST_USE;
 /* What was written is on disk; after a failure it must be taken as lost, see vectors.c. */
 enum result embedded_vectors_sync(struct embedded_vectors *v, struct err *err) ERR_MUST_USE;
 

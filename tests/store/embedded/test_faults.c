@@ -61,6 +61,11 @@ static ssize_t faulty_pwrite(int fd, const void *bytes, size_t len, off_t at)
     return -1;
 }
 
+static int faulty_start_sync(int fd)
+{
+    return fails("start_sync") ? -1 : store_sys_real.start_sync(fd);
+}
+
 static int faulty_fdatasync(int fd)
 {
     syncs++;
@@ -106,6 +111,7 @@ static int faulty_rmdir(const char *path)
 static const struct store_sys faulty = {
     .open = faulty_open,
     .pwrite = faulty_pwrite,
+    .start_sync = faulty_start_sync,
     .fdatasync = faulty_fdatasync,
     .fsync = faulty_fsync,
     .ftruncate = faulty_ftruncate,
@@ -413,18 +419,17 @@ static void stop(void)
     test_folder_remove(folder);
 }
 
-/* A failed fdatasync() may not be followed by one that says "fine" about the same pages: vectors.c. */
-static void test_failed_sync(void **state)
+static void check_failed_sync(int which, const char *name)
 {
     const int files[] = {0, 1, 2};
     start();
     OK(write_some(files, 3, 1, err));
     fail_errno = EIO;
     calls = syncs = full_syncs = 0;
-    fail_at = 2; /* pwrite of one slot, then fdatasync */
+    fail_at = which;
     failed = NULL;
     REFUSED(ERR_IO, "vectors.f16", write_some(files, 1, 2, err));
-    assert_string_equal(failed, "fdatasync");
+    assert_string_equal(failed, name);
     verify();
     full_syncs = 0;
     OK(write_some(files, 1, 3, err));
@@ -432,6 +437,31 @@ static void test_failed_sync(void **state)
     verify();
     OK(write_some(files, 1, 4, err));
     assert_int_equal(full_syncs, 1);
+    verify();
+    stop();
+}
+
+/* A failed fdatasync(), or what began it, may not be followed by one that says "fine" about the same pages: vectors.c. */
+static void test_failed_sync(void **state)
+{
+    check_failed_sync(2, "start_sync"); /* after the pwrite of one slot */
+    check_failed_sync(3, "fdatasync");
+}
+
+/* Where the kernel or the file system does not know the call, all goes on without it. */
+static void test_no_start_sync(void **state)
+{
+    const int files[] = {0, 1, 2};
+    start();
+    OK(write_some(files, 3, 1, err));
+    fail_errno = ENOSYS;
+    calls = full_syncs = 0;
+    fail_at = 2;
+    failed = NULL;
+    OK(write_some(files, 1, 2, err));
+    assert_string_equal(failed, "start_sync");
+    OK(write_some(files, 1, 3, err));
+    assert_int_equal(full_syncs, 0);
     verify();
     stop();
 }
@@ -464,6 +494,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_io_errors),
         cmocka_unit_test(test_full_disk),
         cmocka_unit_test(test_failed_sync),
+        cmocka_unit_test(test_no_start_sync),
         cmocka_unit_test(test_disk_stays_full),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -602,6 +602,39 @@ static void test_vain_updates_take_no_slots(void **state)
     OK(check(err));
 }
 
+/* More vectors than are written by one call, into slots that follow each other and slots that do not. */
+static void test_runs_of_slots(void **state)
+{
+    enum { WIDE = 4096, N = 100, LATER = 60 };
+    struct store_write w[N + LATER], gone[N];
+    float *v = calloc((size_t)(N + LATER) * WIDE, sizeof *v);
+    assert_non_null(v);
+    test_create(store, "wide", WIDE, STORE_L2);
+    for (int i = 0; i < N + LATER; i++) {
+        v[(size_t)i * WIDE + (size_t)i] = 1;
+        w[i] = (struct store_write){
+            .kind = STORE_PUT, .fileid = i, .tags = "[]", .brief = "{}", .vector = v + (size_t)i * WIDE};
+    }
+    OK(store_write(store, "wide", w, N, 0, err));
+    size_t n = 0;
+    for (int i = 0; i < N; i += i % 5 ? 1 : 3)
+        gone[n++] = (struct store_write){.kind = STORE_DELETE, .fileid = i};
+    OK(store_write(store, "wide", gone, n, 0, err));
+    OK(store_write(store, "wide", w + N, LATER, 0, err));
+    reopen();
+    for (int i = N; i < N + LATER; i++) {
+        struct store_query q = {.vector = v + (size_t)i * WIDE, .limit = 1};
+        struct store_records r = {0};
+        OK(store_search(store, "wide", &q, 0, &r, err));
+        assert_int_equal(r.count, 1);
+        assert_int_equal(r.items[0].fileid, i);
+        assert_true(r.items[0].distance == 0);
+        store_records_free(&r);
+    }
+    OK(check(err));
+    free(v);
+}
+
 static size_t open_files(void)
 {
     return entries("/proc/self/fd");
@@ -685,6 +718,7 @@ int main(void)
         T(test_old_thumbnails_go),
         T(test_slots_are_reused),
         T(test_vain_updates_take_no_slots),
+        T(test_runs_of_slots),
         T(test_many_collections),
         T(test_reader_limit),
         T(test_collection_limit),

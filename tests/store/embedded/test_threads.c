@@ -6,6 +6,7 @@
 #include "filter/filter.h"
 #include "store/embedded/embedded.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -53,6 +54,25 @@ static void wait_for_sync(void)
     pthread_mutex_unlock(&mutex);
 }
 
+/* The next pwrite() fails; there is no more room. */
+static atomic_bool broken, full;
+
+static ssize_t breaking_pwrite(int fd, const void *bytes, size_t len, off_t at)
+{
+    if (!atomic_exchange(&broken, false))
+        return pwrite(fd, bytes, len, at);
+    errno = EIO;
+    return -1;
+}
+
+static int full_fallocate(int fd, int mode, off_t at, off_t len)
+{
+    if (!atomic_load(&full))
+        return fallocate(fd, mode, at, len);
+    errno = ENOSPC;
+    return -1;
+}
+
 static struct store_sys sys;
 
 static int setup(void **state)
@@ -60,6 +80,8 @@ static int setup(void **state)
     struct store_open_options options = {.data = folder = test_folder()};
     sys = store_sys_real;
     sys.fdatasync = slow_fdatasync;
+    sys.pwrite = breaking_pwrite;
+    sys.fallocate = full_fallocate;
     OK(store_embedded_open_with(&options, &sys, &store, err));
     test_create(store, "c", DIM, STORE_L2);
     return 0;
@@ -84,7 +106,7 @@ struct job {
     uint64_t seed;
     pthread_t thread;
     atomic_int problems;
-    atomic_int done;
+    enum result *results;
 };
 
 static void *put_many(void *user)
@@ -143,10 +165,8 @@ static void *put_impatiently(void *user)
         vector_of(job->base + i, v);
         enum result r = store_write(
             store, "c", &w, 1, clock_now_ms() + (int64_t)(test_random(&job->seed) % 5), NULL);
-        if (r == ERR_OK)
-            atomic_fetch_add(&job->done, 1);
-        else if (r != ERR_TIMEOUT)
-            atomic_fetch_add(&job->problems, 1);
+        atomic_fetch_add(&job->problems, r != ERR_OK && r != ERR_TIMEOUT);
+        job->results[i] = r;
     }
     return NULL;
 }
@@ -154,20 +174,141 @@ static void *put_impatiently(void *user)
 static void test_giving_up(void **state)
 {
     enum { THREADS = 12, EACH = 150 };
+    static enum result results[THREADS][EACH];
     struct job jobs[THREADS] = {0};
-    uint64_t done = 0;
+    int done = 0;
     for (int i = 0; i < THREADS; i++) {
         jobs[i].base = i * 1000;
         jobs[i].count = EACH;
         jobs[i].seed = (uint64_t)i + 1;
+        jobs[i].results = results[i];
         start(&jobs[i], put_impatiently);
     }
-    for (int i = 0; i < THREADS; i++) {
+    for (int i = 0; i < THREADS; i++)
         finish(&jobs[i]);
-        done += (uint64_t)atomic_load(&jobs[i].done);
+    for (int i = 0; i < THREADS * EACH; i++) {
+        struct store_records r = {0};
+        bool put = results[i / EACH][i % EACH] == ERR_OK;
+        OK(store_get_file(store, "c", i / EACH * 1000 + i % EACH, 0, &r, err));
+        assert_int_equal(r.count, put);
+        store_records_free(&r);
+        done += put;
     }
     assert_true(done > 0 && done < THREADS * EACH); /* both happen */
     assert_int_equal(test_count(store, "c"), done);
+    OK(store_check(store, NULL, NULL, err));
+}
+
+/* --- one of a group that fails --------------------------------------------------------------------------- */
+
+static void *write_one(void *user)
+{
+    struct job *job = user;
+    float v[DIM];
+    struct store_write w = {.kind = job->count ? STORE_PUT : STORE_DELETE,
+        .fileid = job->base,
+        .tags = "[]",
+        .brief = "{}",
+        .vector = v};
+    vector_of(job->base, v);
+    *job->results = store_write(store, "c", &w, 1, 0, NULL);
+    return NULL;
+}
+
+/* One that cannot be written takes those with it that have a vector as well, but no delete. */
+static void test_unwritten_vectors(void **state)
+{
+    enum { THREADS = 3 };
+    enum result results[THREADS] = {ERR_OK};
+    struct job before = {.base = 0, .count = 10}, first = {.base = 100, .count = 1}, jobs[THREADS] = {
+        {.base = 200, .count = 1}, {.base = 3}, {.base = 201, .count = 1}};
+    start(&before, put_many);
+    finish(&before);
+    set_gate(true);
+    start(&first, put_many);
+    wait_for_sync(); /* all others queue up behind it */
+    for (int i = 0; i < THREADS; i++) {
+        jobs[i].results = &results[i];
+        start(&jobs[i], write_one);
+    }
+    usleep(100000);
+    atomic_store(&broken, true);
+    set_gate(false);
+    finish(&first);
+    for (int i = 0; i < THREADS; i++)
+        finish(&jobs[i]);
+    assert_int_equal(results[0], ERR_IO);
+    assert_int_equal(results[1], ERR_OK);
+    assert_int_equal(results[2], ERR_IO);
+    assert_int_equal(test_count(store, "c"), 10);
+    struct job again = {.base = 200, .count = 2};
+    start(&again, put_many);
+    finish(&again);
+    assert_int_equal(test_count(store, "c"), 12);
+    OK(store_check(store, NULL, NULL, err));
+}
+
+static enum result put_some(int64_t base, size_t n, struct err *error)
+{
+    struct store_write *w = calloc(n, sizeof *w);
+    float v[DIM];
+    vector_of(base, v);
+    assert_non_null(w);
+    for (size_t i = 0; i < n; i++)
+        w[i] = (struct store_write){
+            .kind = STORE_PUT, .fileid = base + (int64_t)i, .tags = "[]", .brief = "{}", .vector = v};
+    enum result r = store_write(store, "ip", w, n, 0, error);
+    free(w);
+    return r;
+}
+
+static void *put_beside(void *user)
+{
+    struct job *job = user;
+    *job->results = put_some(job->base, (size_t)job->count, NULL);
+    return NULL;
+}
+
+/* Slots that are free in the file can be used, also after one wanted more of them than there are, or beside it. */
+static void test_no_room_for_one(void **state)
+{
+    enum { BATCH = 500, FREE = 20 };
+    int64_t n = 0;
+    struct store_write gone[FREE];
+    test_create(store, "ip", DIM, STORE_IP); /* nothing looks at it behind the scenes, and keeps slots from being free */
+    OK(put_some(0, 1, err));
+    atomic_store(&full, true);
+    for (n = 1; !put_some(n, BATCH, NULL); n += BATCH)
+        ;
+    while (!put_some(n, 1, NULL))
+        n++;
+    REFUSED(ERR_IO, "No space", put_some(n, 1, err));
+    for (int i = 0; i < FREE; i++)
+        gone[i] = (struct store_write){.kind = STORE_DELETE, .fileid = i};
+    OK(store_write(store, "ip", gone, FREE, 0, err));
+    REFUSED(ERR_IO, "longer", put_some(n, FREE + 1, err));
+    enum result results[3] = {ERR_OK};
+    struct job jobs[3] = {{.base = n, .count = 1}, {.base = n + 1000, .count = FREE}, {.base = n + 1, .count = 1}};
+    set_gate(true);
+    for (int i = 0; i < 3; i++) {
+        jobs[i].results = &results[i];
+        start(&jobs[i], put_beside);
+        if (i == 0)
+            wait_for_sync();
+        usleep(100000); /* in this order */
+    }
+    set_gate(false);
+    for (int i = 0; i < 3; i++)
+        finish(&jobs[i]);
+    assert_int_equal(results[0], ERR_OK);
+    assert_int_equal(results[1], ERR_IO);
+    assert_int_equal(results[2], ERR_OK);
+    for (int i = 2; i < FREE; i++)
+        OK(put_some(n + i, 1, err));
+    REFUSED(ERR_IO, "longer", put_some(n + FREE, 1, err));
+    atomic_store(&full, false);
+    OK(put_some(n + FREE, 1, err));
+    assert_int_equal(test_count(store, "ip"), n + 1);
     OK(store_check(store, NULL, NULL, err));
 }
 
@@ -498,6 +639,8 @@ int main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
         T(test_commits_are_shared),
         T(test_giving_up),
+        T(test_unwritten_vectors),
+        T(test_no_room_for_one),
         T(test_commit_limit),
         T(test_sync_blocks_no_reader),
         T(test_readers_and_writers),
