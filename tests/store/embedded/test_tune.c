@@ -336,12 +336,16 @@ static void put_rows(struct embedded_collection *c, int n, uint64_t *seed)
     }
 }
 
-/* What was measured last. `want` 0: after a while; else when it is of so many records at least. */
+/*
+ * What was measured last. `want` 0: after a while; else when it is of so many records at least. Without a keeper nobody wakes
+ * it: it must not have forgotten what it left.
+ */
 static uint64_t measured(struct embedded_collection *c, struct embedded_keeper *keeper, uint64_t want)
 {
     struct store_scale scale = {0};
     for (int i = 0; i < (want ? 3000 : 30) && (want == 0 || scale.records < want); i++) {
-        embedded_keeper_wake(keeper);
+        if (keeper)
+            embedded_keeper_wake(keeper);
         usleep(10000);
         embedded_scale_get(&c->scale, &scale);
     }
@@ -373,7 +377,7 @@ static void test_scale_beside_a_crowd(void **unused)
     put_rows(c, 100, &seed);
     assert_int_equal(measured(c, keeper, 0), 140);
     atomic_store(&c->crowded_until_ms, 0);
-    assert_int_equal(measured(c, keeper, 240), 240);
+    assert_int_equal(measured(c, NULL, 240), 240);
     atomic_store(&c->crowded_until_ms, clock_now_ms() + 600000);
     for (int64_t i = 0; i < 100; i++)
         OK(embedded_collection_write(
