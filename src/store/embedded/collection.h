@@ -26,7 +26,9 @@
 #include "store/embedded/vectors.h"
 #include "store/store.h"
 
-struct embedded_request; /* commit.c */
+#include <time.h>
+
+struct embedded_request; /* place.h */
 
 struct embedded_collection {
     const struct store_sys *sys;
@@ -66,11 +68,15 @@ struct embedded_collection {
     size_t garbage; /* the leader's: rows in the table of that name, roughly */
 };
 
-/* Many write at once: work that can wait leaves them the machine, and looks again after EMBEDDED_CROWD_NS. */
-#define EMBEDDED_CROWD_NS 5000000
+/* Many write at once: work that can wait leaves them the machine, and naps between two looks at whether they still do. */
 static inline bool embedded_collection_crowded(const struct embedded_collection *c)
 {
     return clock_now_ms() < atomic_load(&c->crowded_until_ms);
+}
+
+static inline void embedded_collection_nap(void)
+{
+    nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
 }
 
 /* Is there a pictures.db? */

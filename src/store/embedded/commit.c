@@ -10,7 +10,7 @@
  *      hands the lead to the first that waits        TAKEN ──▶ DONE, with a result
  *      and wakes TAKEN ones
  *
- * One commit: slots taken and written (pwrite); BEGIN on meta.db; each caller's rows between a savepoint and its
+ * One commit: slots taken and written (place.h); BEGIN on meta.db; each caller's rows between a savepoint and its
  * release, so that a caller that fails takes only its own rows with it. Then, in this order, each a promise about
  * the disk:
  *
@@ -36,7 +36,7 @@
  * collection); writing the vectors of one group while the one before is in meta.db (measured: as many writes a second,
  * because the groups are half as large); codes for the index made by each writer while it waits (no gain either).
  */
-#include "store/embedded/collection.h"
+#include "store/embedded/place.h"
 
 #include "base/clock.h"
 #include "store/store_backend.h"
@@ -44,14 +44,11 @@
 #include <assert.h>
 #include <inttypes.h>
 #include <math.h>
-#include <semaphore.h>
-#include <string.h>
 #include <time.h>
 
 #define COMPANY_US 1000  /* longest pause before a commit */
 #define CROWD 4          /* writers that share a commit … */
 #define CROWD_MS 50      /* … and for how long they count as many, at least */
-#define RUN_BYTES (256 * LIMIT_KIB) /* of vectors written by one call */
 #define META_FRAMES 1000 /* pages in the log after which they are copied into the file */
 #define PICTURES_FRAMES 4000
 #define RESTART_FRAMES 32000 /* a log that long is emptied, even if readers must be waited for */
@@ -59,22 +56,6 @@
 #define GARBAGE_MANY 1024    /* that many are removed although no picture is written */
 
 enum request_state { QUEUED, LEAD, TAKEN, DONE };
-
-struct embedded_request {
-    struct store_write *writes;
-    size_t count;
-    uint8_t *slots;   /* encoded, `stride` bytes for each write with a vector, in order; or NULL */
-    uint32_t *places; /* the slot each was written to; EMBEDDED_NO_SLOT once an effect has it */
-    size_t vectors;   /* there are */
-    size_t placed;    /* of `places` */
-    uint64_t number;  /* write i has number + i for its vector */
-    bool hold;        /* wants the lead, not a commit */
-    _Atomic int state; /* enum request_state; its caller has it back when it is DONE */
-    enum result result;
-    struct err err;
-    sem_t turn; /* posted once when it has become LEAD or DONE, if it had to wait */
-    struct embedded_request *next;
-};
 
 /* What one write will have done once the commit is through. */
 struct effect {
@@ -284,97 +265,6 @@ static unsigned take_group(struct embedded_collection *c, struct embedded_reques
 }
 
 /* --- one commit; the leader, without a lock ------------------------------------------------------------- */
-
-/* Slots that follow each other are written together: most of a small write's cost is that of the call. */
-struct run {
-    struct embedded_vectors *vectors;
-    uint8_t *bytes; /* of `room` slots; with room for one or none nothing is gathered */
-    uint32_t room, count, first;
-};
-
-static enum result write_run(struct run *run, struct err *err)
-{
-    uint32_t n = run->count;
-    run->count = 0;
-    return n ? embedded_vectors_write(run->vectors, run->first, run->bytes, n, err) : ERR_OK;
-}
-
-static enum result add_to_run(struct run *run, uint32_t at, const uint8_t *slot, struct err *err)
-{
-    enum result r = ERR_OK;
-    if (run->room < 2)
-        return embedded_vectors_write(run->vectors, at, slot, 1, err);
-    if (run->count == run->room || at != run->first + run->count)
-        r = write_run(run, err);
-    if (run->count == 0)
-        run->first = at;
-    memcpy(run->bytes + (size_t)run->count * run->vectors->stride, slot, run->vectors->stride);
-    run->count++;
-    return r;
-}
-
-/* Places that no row has named: the last first, so that those taken first are the next to be taken, and follow each other. */
-static void release_places(struct embedded_collection *c, struct embedded_request *q)
-{
-    for (; q->placed; q->placed--)
-        if (q->places[q->placed - 1] != EMBEDDED_NO_SLOT)
-            embedded_slots_release(&c->slots, q->places[q->placed - 1]);
-}
-
-/* `q->result`: where there is no room for one of its vectors the caller fails alone, and what it had is free for the next. */
-static enum result place(
-    struct embedded_collection *c, struct embedded_request *q, struct run *run, struct err *err)
-{
-    enum result r = ERR_OK;
-    while (!r && !q->result && q->placed < q->vectors) {
-        const uint8_t *slot = q->slots + q->placed * c->vectors.stride;
-        uint32_t *at = &q->places[q->placed];
-        q->result = embedded_slots_alloc(&c->slots, at, &q->err);
-        if (q->result)
-            break;
-        q->placed++;
-        q->result = embedded_vectors_reserve(&c->vectors, *at, &q->err);
-        if (!q->result)
-            r = add_to_run(run, *at, slot, err);
-    }
-    if (q->result)
-        release_places(c, q);
-    return r;
-}
-
-static enum result place_all(struct group *g, struct run *run, struct err *err)
-{
-    enum result r = ERR_OK;
-    for (struct embedded_request *q = g->first; !r && q; q = q->next)
-        r = place(g->c, q, run, err);
-    return r ? r : write_run(run, err);
-}
-
-/* What is returned is an error of all. */
-static enum result place_vectors(struct group *g, struct err *err)
-{
-    struct embedded_collection *c = g->c;
-    struct run run = {.vectors = &c->vectors};
-    size_t vectors = 0, most = RUN_BYTES / c->vectors.stride;
-    struct err why = {0};
-    for (struct embedded_request *q = g->first; q; q = q->next)
-        vectors += q->vectors;
-    if (vectors == 0)
-        return ERR_OK;
-    run.room = (uint32_t)(vectors < most ? vectors : most);
-    run.bytes = run.room > 1 ? malloc(run.room * c->vectors.stride) : NULL;
-    if (!run.bytes)
-        run.room = 0;
-    enum result r = place_all(g, &run, &why);
-    free(run.bytes);
-    for (struct embedded_request *q = g->first; r && q; q = q->next)
-        if (q->vectors && !q->result) {
-            q->result = r;
-            q->err = why;
-            release_places(c, q);
-        }
-    return r ? ERR_OK : embedded_vectors_start_sync(&c->vectors, err);
-}
 
 static void set_aside(struct group *g, size_t from)
 {
@@ -694,7 +584,7 @@ static enum result commit(struct group *g, struct err *err)
 {
     struct embedded_collection *c = g->c;
     bool changed = false, shows = false;
-    enum result r = place_vectors(g, err);
+    enum result r = embedded_place_vectors(c, g->first, err);
     if (!r)
         r = do_requests(g, err);
     if (r)
@@ -746,7 +636,7 @@ static void run_group(struct embedded_collection *c, struct embedded_request *fi
     g.effects = calloc(g.room + 1, sizeof *g.effects); /* a call may have no writes at all */
     enum result r = g.effects ? commit(&g, &err) : err_no_memory(&err);
     for (struct embedded_request *q = first; q; q = q->next) {
-        release_places(c, q);
+        embedded_place_release(c, q);
         if (r && !q->result) {
             q->result = r;
             q->err = err;

@@ -27,7 +27,6 @@
 
 #include <errno.h>
 #include <sys/stat.h>
-#include <time.h>
 
 #define SLICE 32          /* rows linked before others have their turn */
 #define WAITING_MAX 32768 /* rows not linked, as long as many write at once; a search scans so many in some ms */
@@ -429,7 +428,7 @@ static bool tend(struct embedded_graph *g)
     struct index *ix = atomic_load(&g->index);
     if (ix && index_wants_tending(ix) && writers_first(g, ix)) {
         pthread_rwlock_unlock(&g->lock);
-        nanosleep(&(struct timespec){.tv_nsec = EMBEDDED_CROWD_NS}, NULL);
+        embedded_collection_nap();
         return true;
     }
     if (ix)

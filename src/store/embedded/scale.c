@@ -10,7 +10,6 @@
 #include <fcntl.h>
 #include <math.h>
 #include <stddef.h>
-#include <time.h>
 #include <unistd.h>
 #include <xxhash.h>
 
@@ -251,23 +250,30 @@ static bool due(const struct embedded_scale *b, uint64_t count)
     return count >= EMBEDDED_SCALE_LEAST && other;
 }
 
+/* Without an index a large collection is not searched for this. */
+static bool searchable(const struct embedded_scale *b, uint64_t count)
+{
+    bool indexed = embedded_graph_enter(&b->c->graph) != NULL;
+    if (indexed)
+        embedded_graph_leave(&b->c->graph);
+    return indexed || count <= SCAN_MAX;
+}
+
 static bool keep(struct embedded_kept *kept)
 {
     struct embedded_scale *b = (struct embedded_scale *)kept;
     uint64_t count = atomic_load(&b->c->count);
     if (pthread_mutex_trylock(&b->measuring))
         return false;
-    bool indexed = embedded_graph_enter(&b->c->graph) != NULL, waits = false;
-    if (indexed)
-        embedded_graph_leave(&b->c->graph);
+    bool waits = false;
     if (!due(b, count)) {
         b->due_ms = 0;
-    } else if (indexed || count <= SCAN_MAX) {
+    } else if (searchable(b, count)) {
         b->due_ms = b->due_ms ? b->due_ms : clock_now_ms();
         waits = can_wait(b, count) || !measure(b, count);
     }
     if (waits) /* before others get in, for they would sleep as well */
-        nanosleep(&(struct timespec){.tv_nsec = EMBEDDED_CROWD_NS}, NULL);
+        embedded_collection_nap();
     pthread_mutex_unlock(&b->measuring);
     return waits;
 }

@@ -249,7 +249,7 @@ static void test_unwritten_vectors(void **state)
     OK(store_check(store, NULL, NULL, err));
 }
 
-static enum result put_some(int64_t base, size_t n, struct err *error)
+static enum result put_some(const char *collection, int64_t base, size_t n, struct err *error)
 {
     struct store_write *w = calloc(n, sizeof *w);
     float v[DIM];
@@ -258,7 +258,7 @@ static enum result put_some(int64_t base, size_t n, struct err *error)
     for (size_t i = 0; i < n; i++)
         w[i] = (struct store_write){
             .kind = STORE_PUT, .fileid = base + (int64_t)i, .tags = "[]", .brief = "{}", .vector = v};
-    enum result r = store_write(store, "ip", w, n, 0, error);
+    enum result r = store_write(store, collection, w, n, 0, error);
     free(w);
     return r;
 }
@@ -266,7 +266,7 @@ static enum result put_some(int64_t base, size_t n, struct err *error)
 static void *put_beside(void *user)
 {
     struct job *job = user;
-    *job->results = put_some(job->base, (size_t)job->count, NULL);
+    *job->results = put_some("ip", job->base, (size_t)job->count, NULL);
     return NULL;
 }
 
@@ -277,17 +277,17 @@ static void test_no_room_for_one(void **state)
     int64_t n = 0;
     struct store_write gone[FREE];
     test_create(store, "ip", DIM, STORE_IP); /* nothing looks at it behind the scenes, and keeps slots from being free */
-    OK(put_some(0, 1, err));
+    OK(put_some("ip", 0, 1, err));
     atomic_store(&full, true);
-    for (n = 1; !put_some(n, BATCH, NULL); n += BATCH)
+    for (n = 1; !put_some("ip", n, BATCH, NULL); n += BATCH)
         ;
-    while (!put_some(n, 1, NULL))
+    while (!put_some("ip", n, 1, NULL))
         n++;
-    REFUSED(ERR_IO, "No space", put_some(n, 1, err));
+    REFUSED(ERR_IO, "No space", put_some("ip", n, 1, err));
     for (int i = 0; i < FREE; i++)
         gone[i] = (struct store_write){.kind = STORE_DELETE, .fileid = i};
     OK(store_write(store, "ip", gone, FREE, 0, err));
-    REFUSED(ERR_IO, "longer", put_some(n, FREE + 1, err));
+    REFUSED(ERR_IO, "longer", put_some("ip", n, FREE + 1, err));
     enum result results[3] = {ERR_OK};
     struct job jobs[3] = {{.base = n, .count = 1}, {.base = n + 1000, .count = FREE}, {.base = n + 1, .count = 1}};
     set_gate(true);
@@ -305,8 +305,8 @@ static void test_no_room_for_one(void **state)
     assert_int_equal(results[1], ERR_IO);
     assert_int_equal(results[2], ERR_OK);
     for (int i = 2; i < FREE; i++)
-        OK(put_some(n + i, 1, err));
-    REFUSED(ERR_IO, "longer", put_some(n + FREE, 1, err));
+        OK(put_some("ip", n + i, 1, err));
+    REFUSED(ERR_IO, "longer", put_some("ip", n + FREE, 1, err));
     /* A backup does not look for the slots that the file could not be made long enough for. */
     struct store_backup_report report;
     char *kept = test_folder();
@@ -315,7 +315,7 @@ static void test_no_room_for_one(void **state)
     assert_int_equal(report.records, n);
     test_folder_remove(kept);
     atomic_store(&full, false);
-    OK(put_some(n + FREE, 1, err));
+    OK(put_some("ip", n + FREE, 1, err));
     assert_int_equal(test_count(store, "ip"), n + 1);
     OK(store_check(store, NULL, NULL, err));
 }
@@ -324,15 +324,8 @@ static void test_no_room_for_one(void **state)
 static void *put_batch(void *user)
 {
     struct job *job = user;
-    struct store_write *w = calloc((size_t)job->count, sizeof *w);
-    float v[DIM];
-    vector_of(job->base, v);
-    for (int i = 0; w && i < job->count; i++)
-        w[i] = (struct store_write){
-            .kind = STORE_PUT, .fileid = job->base + i, .tags = "[]", .brief = "{}", .vector = v};
-    if (!w || store_write(store, "c", w, (size_t)job->count, 0, NULL))
+    if (put_some("c", job->base, (size_t)job->count, NULL))
         atomic_fetch_add(&job->problems, 1);
-    free(w);
     return NULL;
 }
 
